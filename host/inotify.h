@@ -1,0 +1,31 @@
+#pragma once
+// Changes in one directory, as they happen (inotify(7)). A directory that does not
+// exist yet is watched for through its nearest existing ancestor.
+
+#include <functional>
+#include <memory>
+
+#include "host/error.h"
+#include "host/file.h"
+#include "host/loop.h"
+
+namespace keelson::host {
+
+// Calls back on the loop's thread when an entry of the directory was written and
+// closed, created, moved or deleted, or when the directory itself came or went.
+// It names no entry: the reader looks at the whole directory again. Several events
+// within 5 ms are one call. An overflow of the kernel's queue is a call too.
+// Destroying it ends the watch.
+class DirectoryWatch {
+ public:
+  static Result<std::unique_ptr<DirectoryWatch>> create(Loop& loop, const Path& directory,
+                                                        std::function<void()> changed);
+  ~DirectoryWatch();
+
+ private:
+  struct Impl;
+  explicit DirectoryWatch(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace keelson::host
