@@ -102,6 +102,7 @@ class Loop {
  private:
   struct Impl;
   explicit Loop(std::unique_ptr<Impl> impl);
+  Result<FdWatch> watch(int fd, bool for_writing, std::function<void()> task);
   void offload_task(std::move_only_function<void()> task, uint64_t lane);
   std::unique_ptr<Impl> impl_;
 };

@@ -1,0 +1,102 @@
+#include "host/inotify.h"
+
+#include <fmt/core.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+
+namespace keelson::host {
+
+namespace {
+
+constexpr auto kQuiet = std::chrono::milliseconds(5);
+constexpr uint32_t kEntryEvents = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |
+                                  IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
+constexpr uint32_t kAncestorEvents = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
+
+}  // namespace
+
+struct DirectoryWatch::Impl {
+  Loop& loop;
+  Path directory;
+  std::function<void()> changed;
+  Fd inotify{};
+  FdWatch readable{};
+  Timer quiet{};
+  int target_watch = -1;    // on the directory; -1 while it does not exist
+  int ancestor_watch = -1;  // on the nearest ancestor that exists, while it does not
+
+  void aim();
+  void drain();
+};
+
+// Watches the directory, or the nearest ancestor through which it will appear.
+void DirectoryWatch::Impl::aim() {
+  if (ancestor_watch >= 0) {
+    ::inotify_rm_watch(inotify.get(), ancestor_watch);
+    ancestor_watch = -1;
+  }
+  Path path = directory;
+  for (;;) {
+    const bool is_target = path == directory;
+    const int watch = ::inotify_add_watch(inotify.get(), path.c_str(),
+                                          (is_target ? kEntryEvents : kAncestorEvents) | IN_ONLYDIR);
+    if (watch >= 0) {
+      (is_target ? target_watch : ancestor_watch) = watch;
+      // What was looked for may have appeared between the two calls: look once more.
+      if (!is_target && ::access(directory.c_str(), F_OK) == 0) {
+        ::inotify_rm_watch(inotify.get(), watch);
+        ancestor_watch = -1;
+        path = directory;
+        continue;
+      }
+      return;
+    }
+    if (!path.has_parent_path() || path.parent_path() == path) return;
+    path = path.parent_path();
+  }
+}
+
+void DirectoryWatch::Impl::drain() {
+  alignas(inotify_event) std::array<char, 8192> buffer;
+  bool look_again = false;
+  for (;;) {
+    const ssize_t size = ::read(inotify.get(), buffer.data(), buffer.size());
+    if (size <= 0) break;
+    for (ssize_t at = 0; at < size;) {
+      const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+      at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+      if (event->wd == target_watch && (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) {
+        if ((event->mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify.get(), target_watch);
+        target_watch = -1;
+        look_again = true;
+      }
+      if (event->wd == ancestor_watch) look_again = true;
+    }
+  }
+  if (look_again && target_watch < 0) aim();
+  if (!quiet.armed()) quiet = loop.after(kQuiet, [this] { changed(); });
+}
+
+DirectoryWatch::DirectoryWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DirectoryWatch::~DirectoryWatch() = default;
+
+Result<std::unique_ptr<DirectoryWatch>> DirectoryWatch::create(Loop& loop, const Path& directory,
+                                                               std::function<void()> changed) {
+  auto impl = std::make_unique<Impl>(Impl{.loop = loop, .directory = directory, .changed = std::move(changed)});
+  impl->inotify = Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!impl->inotify) {
+    const int error_number = errno;
+    return sys_fail(error_number == EMFILE ? "inotify (raise fs.inotify.max_user_instances)" : "inotify", error_number);
+  }
+  auto readable = loop.on_readable(impl->inotify.get(), [raw = impl.get()] { raw->drain(); });
+  if (!readable) return std::unexpected(readable.error());
+  impl->readable = std::move(*readable);
+  impl->aim();
+  return std::unique_ptr<DirectoryWatch>(new DirectoryWatch(std::move(impl)));
+}
+
+}  // namespace keelson::host
