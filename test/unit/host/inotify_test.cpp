@@ -1,0 +1,68 @@
+#include "host/inotify.h"
+
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+
+using namespace keelson::host;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Watched {
+  std::unique_ptr<Loop> loop = Loop::create(1);
+  Path root;
+  int calls = 0;
+  Watched() {
+    char name[] = "/tmp/keelson-inotify-test-XXXXXX";
+    root = ::mkdtemp(name);
+  }
+  ~Watched() { std::filesystem::remove_all(root); }
+  void watch(const Path& directory) {
+    auto made = DirectoryWatch::create(*loop, directory, [this] {
+      ++calls;
+      loop->stop();
+    });
+    BOOST_REQUIRE(made);
+    watch_ = std::move(*made);
+  }
+  // Runs until the next call, 2 s at most.
+  void run() {
+    const Timer timeout = loop->after(2s, [this] { loop->stop(); });
+    loop->run();
+  }
+  std::unique_ptr<DirectoryWatch> watch_;
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_written_file_is_told, Watched) {
+  watch(root);
+  std::ofstream(root / "a") << "x";
+  run();
+  BOOST_TEST(calls == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_directory_that_comes_later_is_watched_from_then_on, Watched) {
+  watch(root / "x/y");
+  std::filesystem::create_directories(root / "x/y");
+  run();
+  BOOST_TEST(calls == 1);
+  std::ofstream(root / "x/y/a") << "x";
+  run();
+  BOOST_TEST(calls == 2);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_directory_that_goes_and_returns_is_watched_again, Watched) {
+  std::filesystem::create_directory(root / "d");
+  watch(root / "d");
+  std::filesystem::remove_all(root / "d");
+  run();
+  BOOST_TEST(calls == 1);
+  std::filesystem::create_directory(root / "d");
+  run();
+  std::ofstream(root / "d/a") << "x";
+  run();
+  BOOST_TEST(calls >= 3);
+}

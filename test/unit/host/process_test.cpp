@@ -1,0 +1,70 @@
+#include "host/process.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+
+using namespace keelson::host;
+
+BOOST_AUTO_TEST_CASE(run_returns_output_and_exit_code) {
+  auto output = run({.argv = {"/bin/sh", "-c", "cat; echo err >&2; exit 3"}}, "hello", 5000);
+  BOOST_REQUIRE(output);
+  BOOST_TEST(output->out == "hello");
+  BOOST_TEST(output->err == "err\n");
+  BOOST_TEST(WEXITSTATUS(output->wait_status) == 3);
+}
+
+BOOST_AUTO_TEST_CASE(run_kills_what_takes_too_long) {
+  auto output = run({.argv = {"/bin/sleep", "30"}}, "", 50);
+  BOOST_REQUIRE(!output);
+  BOOST_TEST(output.error().message.find("not done after 50 ms") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(run_refuses_endless_output) {
+  auto output = run({.argv = {"/bin/cat", "/dev/zero"}}, "", 5000);
+  BOOST_REQUIRE(!output);
+  BOOST_TEST(output.error().message.find("1 MiB") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(an_exec_that_fails_is_reported) {
+  auto child = spawn({.argv = {"/nonexistent"}});
+  BOOST_REQUIRE(!child);
+  BOOST_TEST((child.error().code == Error::Code::not_found));
+}
+
+BOOST_AUTO_TEST_CASE(the_environment_is_what_was_given_and_nothing_else) {
+  auto output = run({.argv = {"/usr/bin/env"}, .environment = {"A=1"}}, "", 5000);
+  BOOST_REQUIRE(output);
+  BOOST_TEST(output->out == "A=1\n");
+}
+
+BOOST_AUTO_TEST_CASE(descriptors_arrive_under_their_numbers_and_no_others_do) {
+  const int leak = ::dup(0);  // no O_CLOEXEC: must not reach the child all the same
+  auto output = run({.argv = {"/bin/ls", "/proc/self/fd"}}, "", 5000);
+  ::close(leak);
+  BOOST_REQUIRE(output);
+  BOOST_TEST(output->out == "0\n1\n2\n3\n");  // 3 is ls's own
+}
+
+BOOST_AUTO_TEST_CASE(an_identity_is_not_taken_over_by_another_process) {
+  auto self = identify(::getpid());
+  BOOST_REQUIRE(self);
+  BOOST_TEST(open_process(*self).has_value());
+  ++self->start_time;
+  BOOST_TEST((open_process(*self).error().code == Error::Code::not_found));
+}
+
+BOOST_AUTO_TEST_CASE(a_signalled_child_reports_its_signal) {
+  auto child = spawn({.argv = {"/bin/sleep", "30"}});
+  BOOST_REQUIRE(child);
+  BOOST_TEST((reap(child->pidfd).error().code == Error::Code::unavailable));
+  BOOST_REQUIRE(send_signal(child->pidfd, SIGTERM));
+  Result<int> status = fail("");
+  do {
+    status = reap(child->pidfd);
+  } while (!status && status.error().code == Error::Code::unavailable);
+  BOOST_REQUIRE(status);
+  BOOST_TEST((WIFSIGNALED(*status) && WTERMSIG(*status) == SIGTERM));
+}
