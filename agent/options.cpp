@@ -1,0 +1,188 @@
+#include "agent/options.h"
+
+#include <fmt/core.h>
+#include <yaml-cpp/yaml.h>
+
+#include <CLI/CLI.hpp>
+#include <cctype>
+#include <charconv>
+
+#include "host/file.h"
+
+namespace keelson::agent {
+
+namespace {
+
+#ifndef KEELSON_VERSION
+#define KEELSON_VERSION "unknown"
+#endif
+
+constexpr const char* kAbout =
+    "keelson-agent runs Kubernetes Pods and Services on this node.\n"
+    "It takes manifests from a directory, a URL, etcd and HTTP push, starts the Pods\n"
+    "itself and load-balances Services with eBPF. See keelsonctl(1) to look inside.";
+
+using Durations = std::vector<std::pair<std::string*, std::chrono::milliseconds*>>;
+
+void declare(CLI::App& app, Options& o, std::string& file_frequency, std::string& http_frequency) {
+  const auto text = [&app](const char* name, std::string& into, const char* help) {
+    app.add_option(name, into, help)->capture_default_str()->take_last();
+  };
+  text("--pod-manifest-path", o.pod_manifest_path, "file or directory of manifests; \"\" for none");
+  text("--file-check-frequency", file_frequency, "how often to read it again (changes act at once by inotify)");
+  text("--manifest-url", o.manifest_url, "HTTP(S) URL of manifests");
+  app.add_option("--manifest-url-header", o.manifest_url_headers, "header to send to it, \"Name: value\"; may repeat");
+  text("--http-check-frequency", http_frequency, "how often to fetch it");
+  app.add_option("--etcd-servers", o.etcd_servers, "etcd endpoints, http(s)://host:port or unix:///path")
+      ->delimiter(',');
+  text("--etcd-prefix", o.etcd_prefix, "prefix of this node's manifests [/registry/hosts/<node name>/]");
+  text("--etcd-cafile", o.etcd_cafile, "CA of the etcd servers");
+  text("--etcd-certfile", o.etcd_certfile, "client certificate for etcd");
+  text("--etcd-keyfile", o.etcd_keyfile, "its key");
+  text("--source-policy", o.source_policy, "what each source may ask for: privileged, baseline or restricted");
+  text("--listen", o.listen, "address of the HTTP API; off loopback it needs TLS");
+  text("--tls-cert-file", o.tls_cert_file, "certificate of the HTTP API");
+  text("--tls-private-key-file", o.tls_private_key_file, "its key");
+  text("--client-ca-file", o.client_ca_file, "CA whose client certificates may call the HTTP API");
+  text("--hostname-override", o.hostname_override, "the node's name [hostname -f]");
+  text("--node-ip", o.node_ip, "the node's address, or IPv4,IPv6 [the default route's source]");
+  text("--pod-cidr", o.pod_cidr, "addresses of Pods; IPv4, IPv6 or both with a comma");
+  text("--service-cidr", o.service_cidr, "addresses of Services; IPv4, IPv6 or both with a comma");
+  text("--service-node-port-range", o.service_node_port_range, "ports of NodePort Services");
+  text("--root-dir", o.root_dir, "data: images, volumes, logs, journals");
+  text("--run-dir", o.run_dir, "runtime state, gone after a reboot");
+  text("--bpffs", o.bpffs, "where maps, programs and links are pinned");
+  text("--cgroup-root", o.cgroup_root, "cgroup v2 directory that Services are load-balanced for [the v2 root]");
+  text("--pod-cgroup", o.pod_cgroup, "cgroup v2 directory of the Pods [<cgroup-root>/keelson]");
+  text("--config", o.config, "configuration file with the same names");
+  text("-v,--v", o.log_level, "log level: debug, info, warning, error");
+  app.set_version_flag("--version", "keelson-agent " KEELSON_VERSION);
+}
+
+// The file's values go to the options that the command line left open. Everything
+// is read as text, so that the same checks apply to both.
+host::Status apply_file(CLI::App& app, const Options& options, bool file_was_named) {
+  auto text = host::read_file(options.config, 1U << 20);
+  if (!text) {
+    if (text.error().code == host::Error::Code::not_found && !file_was_named) return {};
+    return std::unexpected(text.error());
+  }
+  try {
+    const YAML::Node root = YAML::Load(*text);
+    if (root.IsNull()) return {};
+    if (!root.IsMap()) return host::fail(options.config + ": expected a map of flag names to values");
+    for (const auto& entry : root) {
+      const auto name = entry.first.as<std::string>();
+      const auto where = fmt::format("{}:{}", options.config, entry.first.Mark().line + 1);
+      CLI::Option* option = app.get_option_no_throw("--" + name);
+      if (option == nullptr || name == "config" || name == "help" || name == "version") {
+        return host::fail(host::Error::Code::invalid, fmt::format("{}: unknown setting \"{}\"", where, name));
+      }
+      if (option->count() > 0) continue;
+      std::vector<std::string> values;
+      if (entry.second.IsSequence()) {
+        for (const auto& item : entry.second) values.push_back(item.as<std::string>());
+      } else if (entry.second.IsScalar()) {
+        values.push_back(entry.second.as<std::string>());
+      } else {
+        return host::fail(host::Error::Code::invalid, fmt::format("{}: {} must be a value or a list", where, name));
+      }
+      if (values.empty()) continue;
+      option->add_result(values);
+      option->run_callback();
+    }
+  } catch (const YAML::Exception& error) {
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", options.config, error.what()));
+  } catch (const CLI::Error& error) {
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", options.config, error.what()));
+  }
+  return {};
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, char** argv) {
+  CommandLine result;
+  Options& options = result.options;
+  std::string file_frequency = "20s";
+  std::string http_frequency = "20s";
+  CLI::App app(kAbout, "keelson-agent");
+  declare(app, options, file_frequency, http_frequency);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const bool asked_for_text = error.get_exit_code() == 0;
+    app.exit(error);
+    result.exit_code = asked_for_text ? 0 : 2;
+    return result;
+  }
+  const auto refuse = [&result](const std::string& message) {
+    fmt::print(stderr, "keelson-agent: {}\n", message);
+    result.exit_code = 2;
+  };
+  if (auto applied = apply_file(app, options, app.get_option("--config")->count() > 0); !applied) {
+    refuse(applied.error().message);
+    return result;
+  }
+  const Durations durations = {{&file_frequency, &options.file_check_frequency},
+                               {&http_frequency, &options.http_check_frequency}};
+  for (const auto& [text, into] : durations) {
+    auto parsed = parse_duration(*text);
+    if (!parsed) {
+      refuse(parsed.error().message);
+      return result;
+    }
+    *into = *parsed;
+  }
+  return result;
+}
+
+host::Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
+  const auto bad = [&text] {
+    return host::fail(host::Error::Code::invalid, fmt::format("\"{}\" is not a duration like 20s or 1m30s", text));
+  };
+  std::string_view rest = text;
+  std::chrono::milliseconds total{0};
+  if (rest.empty()) return bad();
+  while (!rest.empty()) {
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc() || number < 0 || number > 1'000'000'000) return bad();
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    size_t unit_size = 0;
+    while (unit_size < rest.size() && std::isalpha(static_cast<unsigned char>(rest[unit_size])) != 0) ++unit_size;
+    const std::string_view unit = rest.substr(0, unit_size);
+    if (unit == "ms") {
+      total += std::chrono::milliseconds(number);
+    } else if (unit == "s") {
+      total += std::chrono::seconds(number);
+    } else if (unit == "m") {
+      total += std::chrono::minutes(number);
+    } else if (unit == "h") {
+      total += std::chrono::hours(number);
+    } else {
+      return bad();
+    }
+    rest.remove_prefix(unit_size);
+  }
+  if (total.count() <= 0) return bad();
+  return total;
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    size_t end = text.find(',', begin);
+    if (end == std::string::npos) end = text.size();
+    size_t from = begin;
+    size_t to = end;
+    while (from < to && std::isspace(static_cast<unsigned char>(text[from])) != 0) ++from;
+    while (to > from && std::isspace(static_cast<unsigned char>(text[to - 1])) != 0) --to;
+    if (to > from) parts.push_back(text.substr(from, to - from));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+}  // namespace keelson::agent

@@ -1,0 +1,65 @@
+#pragma once
+// The agent's flags, which are also the names in /etc/keelson/agent.yaml. Order of
+// precedence: command line, file, default.
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "host/error.h"
+
+namespace keelson::agent {
+
+struct Options {
+  // Sources
+  std::string pod_manifest_path = "/etc/keelson/manifests";
+  std::chrono::milliseconds file_check_frequency{20000};
+  std::string manifest_url;
+  std::vector<std::string> manifest_url_headers;  // "Name: value" or "Name=value"
+  std::chrono::milliseconds http_check_frequency{20000};
+  std::vector<std::string> etcd_servers;
+  std::string etcd_prefix;  // "" means /registry/hosts/<node name>/
+  std::string etcd_cafile, etcd_certfile, etcd_keyfile;
+  std::string source_policy = "file=privileged,etcd=privileged,apiserver=privileged,url=baseline,push=baseline";
+
+  // The agent's own HTTP API
+  std::string listen = "127.0.0.1:10250";
+  std::string tls_cert_file, tls_private_key_file, client_ca_file;
+
+  // The node
+  std::string hostname_override;
+  std::string node_ip;  // one address, or IPv4,IPv6; "" means the default route's source
+  std::string pod_cidr = "10.244.0.0/24";
+  std::string service_cidr = "10.96.0.0/16";
+  std::string service_node_port_range = "30000-32767";
+  std::string root_dir = "/var/lib/keelson";
+  std::string run_dir = "/run/keelson";
+  std::string bpffs = "/sys/fs/bpf/keelson";
+  std::string cgroup_root;  // "" means the root of the v2 hierarchy
+  std::string pod_cgroup;   // "" means <cgroup-root>/keelson
+
+  std::string config = "/etc/keelson/agent.yaml";
+  std::string log_level = "info";
+};
+
+// What the command line asks for: a run with these options, or an exit with this
+// code (0 after --help and --version, 2 after a usage error; the text was printed).
+struct CommandLine {
+  Options options;
+  std::optional<int> exit_code;
+};
+
+// Reads the command line, then the configuration file for whatever the command line
+// left open. A missing file is an error only when --config named it.
+CommandLine parse_command_line(int argc, char** argv);
+
+// "20s", "1m30s", "500ms": Go's durations, as kubelet's flags take them.
+host::Result<std::chrono::milliseconds> parse_duration(const std::string& text);
+
+// "a, b,c" in parts, without the white space around them; no empty parts.
+std::vector<std::string> split_list(const std::string& text);
+
+}  // namespace keelson::agent

@@ -1,0 +1,15 @@
+# test/integration/*_test.cpp: one program each, build/bin/integration_<name>. They need
+# root. Those of a single room link that room; sandbox.h is for those that run the agent.
+add_library(test-sandbox STATIC ${CMAKE_SOURCE_DIR}/test/integration/sandbox.cpp)
+target_link_libraries(test-sandbox PUBLIC keelson-host Boost::unit_test_framework)
+target_compile_definitions(test-sandbox PUBLIC BOOST_TEST_DYN_LINK KEELSON_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+add_custom_target(integration-tests)
+file(GLOB integration_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/integration/*_test.cpp)
+foreach(source ${integration_sources})
+  get_filename_component(name ${source} NAME_WE)
+  string(REPLACE "_test" "" name ${name})
+  add_executable(integration_${name} ${source} ${CMAKE_SOURCE_DIR}/test/unit/main.cpp)
+  target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
+    keelson-agent-runtime keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server)
+  add_dependencies(integration-tests integration_${name})
+endforeach()

@@ -1,0 +1,63 @@
+# Counts test cases for tools/test. Source it; then count_start DIRECTORY, one call per
+# program, and count_finish, which prints the one line and returns 1 if anything failed.
+
+count_start() {
+  count_logs=$1
+  count_passed=0 count_failed=0 count_skipped=0
+}
+
+_count_number() { # FILE ATTRIBUTE: of the first <testsuite> of a JUnit file
+  grep -o "<testsuite [^>]*" "$1" 2>/dev/null | head -n 1 | grep -o " $2=\"[0-9]*\"" | grep -o '[0-9]\+' || echo 0
+}
+
+# A Boost.Test program. One that ends without its report (a crash, a time-out) counts as
+# one failure more than it reported.
+count_boost_test() { # PROGRAM TIMEOUT
+  local name log junit status=0 total bad skipped
+  name=$(basename "$1")
+  [[ $1 == *tsan* ]] && name=tsan_$name
+  log=$count_logs/$name.log junit=$count_logs/$name.xml
+  rm -f "$junit"
+  timeout --kill-after=10 "$2" "$1" --logger=HRF,test_suite,stdout --logger=JUNIT,all,"$junit" \
+    --catch_system_errors=no --color_output=no >"$log" 2>&1 </dev/null || status=$?
+  total=$(_count_number "$junit" tests)
+  skipped=$(_count_number "$junit" skipped)
+  bad=$(($(_count_number "$junit" errors) + $(_count_number "$junit" failures)))
+  # JUnit counts failed assertions per case apart; a case fails once.
+  ((bad > total)) && bad=$total
+  ((status != 0 && bad == 0)) && bad=1 && ((total == 0)) && total=1
+  ((bad == 0 && total == 0)) && bad=1 total=1
+  count_passed=$((count_passed + total - bad - skipped))
+  count_failed=$((count_failed + bad))
+  count_skipped=$((count_skipped + skipped))
+  if ((bad)); then
+    echo "FAILED  $name ($bad of $total; exit $status)"
+    grep -E 'error:|fatal|ERROR: |runtime error|WARNING: ThreadSanitizer|Assertion' "$log" | head -n 12 | sed 's/^/        /'
+    echo "        log: $log"
+  else
+    echo "ok      $name ($total)"
+  fi
+}
+
+count_command() { # NAME TIMEOUT COMMAND…
+  local name=$1 limit=$2 log=$count_logs/$1.log status=0
+  shift 2
+  timeout --kill-after=30 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
+  if ((status == 77)); then
+    count_skipped=$((count_skipped + 1))
+    echo "skipped $name: $(tail -n 1 "$log")"
+  elif ((status)); then
+    count_failed=$((count_failed + 1))
+    echo "FAILED  $name (exit $status)"
+    tail -n 15 "$log" | sed 's/^/        /'
+    echo "        log: $log"
+  else
+    count_passed=$((count_passed + 1))
+    echo "ok      $name"
+  fi
+}
+
+count_finish() {
+  echo "$count_passed passed, $count_failed failed, $count_skipped skipped"
+  ((count_failed == 0 && count_passed > 0))
+}
