@@ -278,23 +278,7 @@ void Sandbox::import_test_image() {
   // Built once per test program, kept beside the binaries.
   const Path archive = binaries().parent_path() / "test-image.tar";
   if (!std::filesystem::exists(archive)) {
-    must_run({"/bin/bash", "-ec", R"(
-      bin=$0 out=$1 repo=$2 work=$(mktemp -d)
-      trap 'rm -rf "$work"' EXIT
-      mkdir -p "$work"/root/{bin,tmp,etc}
-      cache=$(dirname "$out")/downloads; mkdir -p "$cache"
-      compgen -G "$cache/busybox-static_*.deb" >/dev/null || (cd "$cache" && apt-get download -q busybox-static >/dev/null)
-      dpkg-deb -x "$(compgen -G "$cache/busybox-static_*.deb" | head -n 1)" "$work/deb"
-      cp "$work/deb/bin/busybox" "$work/root/bin/"
-      for a in $("$work/root/bin/busybox" --list); do [ -e "$work/root/bin/$a" ] || ln -s busybox "$work/root/bin/$a"; done
-      cp "$bin/demo-echo" "$work/root/bin/"
-      printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nweb:x:1234:1235::/:/bin/sh\n' > "$work/root/etc/passwd"
-      printf 'root:x:0:\nnogroup:x:65534:\nweb:x:1235:\n' > "$work/root/etc/group"
-      chmod 1777 "$work/root/tmp"
-      "$repo/tools/mkimage" --root "$work/root" --name docker.io/library/busybox-test:latest --env PATH=/bin \
-        --entrypoint /bin/sh --output "$out.$$"
-      mv "$out.$$" "$out")",
-              binaries().string(), archive.string(), KEELSON_SOURCE_DIR});
+    must_run({KEELSON_SOURCE_DIR "/test/integration/make_test_image", binaries().string(), archive.string()});
   }
   auto imported = ctl({"images", "import", archive.string()});
   BOOST_REQUIRE_MESSAGE(imported.wait_status == 0, imported.out << imported.err);
