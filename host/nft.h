@@ -189,8 +189,8 @@ struct Chain {
   std::vector<Rule> rules;
 };
 
-// A key or a datum as it stands in nft's registers: fields one after the other,
-// each padded to 4 bytes.
+// A key or a datum as it stands in nft's registers: fields one after the other, each
+// padded to 4 bytes when there are several.
 class Data {
  public:
   Data& mark(uint32_t value);
@@ -203,6 +203,7 @@ class Data {
   auto operator<=>(const Data&) const = default;
 
  private:
+  void append(const void* field, size_t size);
   std::string bytes_;
 };
 
