@@ -1,7 +1,9 @@
 #pragma once
 // Kubernetes' defaults and its validation, in its words.
 
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/object.h"
@@ -31,7 +33,8 @@ host::Result<SecurityLevel> parse_security_level(std::string_view text);
 // What the level forbids in this pod; empty when it is allowed.
 std::vector<FieldError> violations(const Pod& pod, SecurityLevel level);
 
-// Selectors: equality-based (Service) and set-based.
+// Selectors: equality-based (Service) and set-based. An empty one matches all
+// labels; that a Service without a selector selects nothing is its caller's to know.
 bool matches(const std::map<std::string, std::string>& selector, const std::map<std::string, std::string>& labels);
 bool matches(const LabelSelector& selector, const std::map<std::string, std::string>& labels);
 

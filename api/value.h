@@ -99,6 +99,7 @@ struct Quantity {
 
 host::Result<Quantity> parse_quantity(std::string_view text);
 host::Result<Time> parse_time(std::string_view text);
+host::Result<MicroTime> parse_micro_time(std::string_view text);
 std::string to_string(Time time);
 std::string to_string(MicroTime time);
 

@@ -1,0 +1,34 @@
+#pragma once
+// From a tree of values to a struct, driven by its Type.
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "api/schema.h"
+#include "api/tree.h"
+
+namespace keelson::api {
+
+// What decode() found, each with its path and line.
+struct Remark {
+  std::string field;
+  int line = 0;
+  std::string message;
+};
+
+struct Remarks {
+  static constexpr size_t kMost = 100;  // of each; the rest is not told
+
+  std::vector<Remark> errors;
+  std::vector<Remark> unknown;  // fields that the type does not have
+  bool want_lines = false;
+  std::vector<std::pair<std::string, int>> lines;  // of every field, when wanted
+  size_t budget = kMaxValues;                      // values still to be decoded: aliases count each time
+};
+
+// Fills `object`, a struct of that type. With errors the object is worth nothing.
+void decode(const Type& type, const Node& node, void* object, Remarks& remarks);
+
+}  // namespace keelson::api

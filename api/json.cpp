@@ -1,0 +1,152 @@
+// JSON text to a tree: the only file that knows RapidJSON.
+#include <fmt/core.h>
+#include <rapidjson/error/en.h>
+#include <rapidjson/reader.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "api/tree.h"
+
+namespace keelson::api {
+
+namespace {
+
+// RapidJSON's idea of an input stream, counting lines as it goes. A NUL ends it.
+class LineStream {
+ public:
+  using Ch = char;
+  LineStream(std::string_view text, int first_line) : text_(text), line_(first_line) {}
+
+  Ch Peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  Ch Take() {
+    const char c = Peek();
+    if (c == '\n') ++line_;
+    if (at_ < text_.size()) ++at_;
+    return c;
+  }
+  size_t Tell() const { return at_; }
+  int line() const { return line_; }
+
+  // Only for parsing in place, which we do not do.
+  Ch* PutBegin() { return nullptr; }
+  void Put(Ch) {}
+  size_t PutEnd(Ch*) { return 0; }
+
+ private:
+  std::string_view text_;
+  size_t at_ = 0;
+  int line_;
+};
+
+// Takes RapidJSON's events; returns false to stop it, with the reason in `error`.
+class JsonHandler {
+ public:
+  JsonHandler(Tree& tree, const LineStream& stream) : tree_(tree), stream_(stream) {}
+
+  bool Null() { return add(tree_.make(Node::Kind::null, stream_.line())); }
+  bool Bool(bool value) {
+    Node* node = tree_.make(Node::Kind::boolean, stream_.line());
+    node->flag = value;
+    return add(node);
+  }
+  bool RawNumber(const char* text, rapidjson::SizeType length, bool) {
+    const std::string_view number(text, length);
+    const bool real = number.find_first_of(".eE") != std::string_view::npos;
+    return scalar(real ? Node::Kind::real : Node::Kind::integer, number);
+  }
+  bool String(const char* text, rapidjson::SizeType length, bool) {
+    return scalar(Node::Kind::string, std::string_view(text, length));
+  }
+  bool Key(const char* text, rapidjson::SizeType length, bool) {
+    open_.back().key = tree_.keep(std::string_view(text, length));
+    open_.back().key_line = stream_.line();
+    return true;
+  }
+  bool StartObject() { return open(Node::Kind::object); }
+  bool StartArray() { return open(Node::Kind::list); }
+  bool EndObject(rapidjson::SizeType) { return close(); }
+  bool EndArray(rapidjson::SizeType) { return close(); }
+
+  // All numbers arrive as text.
+  bool Int(int) { return false; }
+  bool Uint(unsigned) { return false; }
+  bool Int64(int64_t) { return false; }
+  bool Uint64(uint64_t) { return false; }
+  bool Double(double) { return false; }
+
+  const Node* root = nullptr;
+  std::string error;
+
+ private:
+  struct Open {
+    Node* node = nullptr;
+    std::string_view key;
+    int key_line = 0;
+    std::vector<Node::Member> members;
+  };
+
+  bool scalar(Node::Kind kind, std::string_view text) {
+    Node* node = tree_.make(kind, stream_.line());
+    node->text = tree_.keep(text);
+    return add(node);
+  }
+
+  bool open(Node::Kind kind) {
+    if (open_.size() == static_cast<size_t>(kMaxDepth)) {
+      error = fmt::format("nested more than {} levels deep", kMaxDepth);
+      return false;
+    }
+    open_.push_back({.node = tree_.make(kind, stream_.line())});
+    return true;
+  }
+
+  bool close() {
+    Open closed = std::move(open_.back());
+    open_.pop_back();
+    tree_.fill(closed.node, closed.members);
+    return add(closed.node);
+  }
+
+  bool add(const Node* node) {
+    if (!tree_.count()) {
+      error = fmt::format("more than {} values", kMaxValues);
+      return false;
+    }
+    if (open_.empty()) {
+      root = node;
+      return true;
+    }
+    Open& parent = open_.back();
+    const bool list = parent.node->kind == Node::Kind::list;
+    parent.members.push_back({.key = parent.key, .line = list ? node->line : parent.key_line, .value = node});
+    return true;
+  }
+
+  Tree& tree_;
+  const LineStream& stream_;
+  std::vector<Open> open_;
+};
+
+}  // namespace
+
+std::expected<const Node*, SyntaxError> read_json(std::string_view text, Tree& tree, int first_line, size_t& used) {
+  if (text.size() > kMaxText) {
+    return std::unexpected(SyntaxError{first_line, fmt::format("larger than {} bytes", kMaxText)});
+  }
+  LineStream stream(text, first_line);
+  JsonHandler handler(tree, stream);
+  rapidjson::Reader reader;
+  constexpr unsigned kFlags = rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag |
+                              rapidjson::kParseValidateEncodingFlag | rapidjson::kParseStopWhenDoneFlag;
+  const rapidjson::ParseResult result = reader.Parse<kFlags>(stream, handler);
+  used = stream.Tell();
+  if (!result) {
+    std::string message = handler.error;
+    if (message.empty()) message = rapidjson::GetParseError_En(result.Code());
+    return std::unexpected(SyntaxError{stream.line(), std::move(message)});
+  }
+  return handler.root;
+}
+
+}  // namespace keelson::api

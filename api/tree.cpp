@@ -1,0 +1,147 @@
+#include "api/tree.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace keelson::api {
+
+const Node* Node::find(std::string_view key) const {
+  if (kind != Kind::object) return nullptr;
+  for (const Member& member : members) {
+    if (member.key == key) return member.value;
+  }
+  return nullptr;
+}
+
+std::string_view Node::string(std::string_view key) const {
+  const Node* node = find(key);
+  return node != nullptr && node->kind == Kind::string ? node->text : std::string_view();
+}
+
+Node* Tree::make(Node::Kind kind, int line) {
+  Node* node = new (memory_.allocate(sizeof(Node), alignof(Node))) Node;
+  node->kind = kind;
+  node->line = line;
+  return node;
+}
+
+std::string_view Tree::keep(std::string_view text) {
+  if (text.empty()) return {};
+  char* copy = static_cast<char*>(memory_.allocate(text.size(), 1));
+  std::memcpy(copy, text.data(), text.size());
+  return {copy, text.size()};
+}
+
+void Tree::fill(Node* parent, const std::vector<Node::Member>& members) {
+  uint8_t below = 0;
+  for (const Node::Member& member : members) below = std::max(below, member.value->height);
+  parent->height = static_cast<uint8_t>(below + 1);
+  if (members.empty()) return;
+  void* memory = memory_.allocate(members.size() * sizeof(Node::Member), alignof(Node::Member));
+  auto* copy = static_cast<Node::Member*>(memory);
+  std::uninitialized_copy(members.begin(), members.end(), copy);
+  parent->members = {copy, members.size()};
+}
+
+namespace {
+
+// The length of the UTF-8 sequence at the start of `text`, 0 when it is none
+// (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF).
+size_t utf8_sequence(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const unsigned char second = byte(1);
+  if (first == 0xE0 && second < 0xA0) return 0;
+  if (first == 0xED && second > 0x9F) return 0;
+  if (first == 0xF0 && second < 0x90) return 0;
+  if (first == 0xF4 && second > 0x8F) return 0;
+  return length;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_sequence(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  out += '"';
+  while (!text.empty()) {
+    const char c = text.front();
+    if (const size_t length = utf8_sequence(text); length != 1) {
+      out += length == 0 ? std::string_view("\xEF\xBF\xBD") : text.substr(0, length);
+      text.remove_prefix(std::max<size_t>(length, 1));
+      continue;
+    }
+    text.remove_prefix(1);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += "\\u00";
+      out += kHex[c >> 4];
+      out += kHex[c & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+void write_json(const Node& node, std::string& out, size_t& budget) {
+  if (budget == 0) return;
+  --budget;
+  switch (node.kind) {
+    case Node::Kind::null:
+      out += "null";
+      return;
+    case Node::Kind::boolean:
+      out += node.flag ? "true" : "false";
+      return;
+    case Node::Kind::integer:
+    case Node::Kind::real:
+      out += node.text;
+      return;
+    case Node::Kind::string:
+      append_json_string(out, node.text);
+      return;
+    case Node::Kind::list:
+    case Node::Kind::object:
+      break;
+  }
+  const bool object = node.kind == Node::Kind::object;
+  out += object ? '{' : '[';
+  bool first = true;
+  for (const Node::Member& member : node.members) {
+    if (!first) out += ',';
+    first = false;
+    if (object) {
+      append_json_string(out, member.key);
+      out += ':';
+    }
+    write_json(*member.value, out, budget);
+  }
+  out += object ? '}' : ']';
+}
+
+}  // namespace keelson::api

@@ -1,0 +1,93 @@
+// One object of each kind with every field filled, as Kubernetes writes it.
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "api/codec.h"
+#include "api/tree.h"
+
+using namespace keelson;
+
+namespace {
+
+const std::filesystem::path kReference = std::filesystem::path(KEELSON_SOURCE_DIR) / "../shared/reference";
+
+boost::test_tools::assertion_result reference_is_present(boost::unit_test::test_unit_id) {
+  boost::test_tools::assertion_result present(std::filesystem::exists(kReference / "golden"));
+  if (!present) present.message() << kReference << " is absent";
+  return present;
+}
+
+std::string read(const std::string& name) {
+  std::ifstream file(kReference / "golden" / name, std::ios::binary);
+  BOOST_REQUIRE_MESSAGE(file, name);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Without the white space between tokens, in the same order.
+std::string compact(const std::string& json) {
+  api::Tree tree;
+  size_t used = 0;
+  auto root = api::read_json(json, tree, 1, used);
+  BOOST_REQUIRE(root);
+  std::string out;
+  size_t budget = api::kMaxValues;
+  api::write_json(**root, out, budget);
+  return out;
+}
+
+template <typename T>
+T decode(const std::string& json) {
+  auto object = api::decode_json<T>(json);
+  BOOST_REQUIRE_MESSAGE(object, object.error().message);
+  return *object;
+}
+
+template <typename T>
+void json_round_trips(const std::string& name) {
+  const std::string json = read(name + ".json");
+  BOOST_TEST(api::encode_json(decode<T>(json)) == compact(json));
+}
+
+template <typename T>
+void yaml_equals_json(const std::string& name) {
+  const api::Manifest manifest = api::decode_manifest(read(name + ".yaml"));
+  for (const auto& problem : manifest.problems) BOOST_ERROR(problem.field + ": " + problem.message);
+  BOOST_REQUIRE_EQUAL(manifest.objects.size(), 1);
+  BOOST_TEST(manifest.objects[0].warnings.empty());
+  BOOST_TEST((std::get<T>(manifest.objects[0].object) == decode<T>(read(name + ".json"))));
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(golden, *boost::unit_test::precondition(reference_is_present))
+
+BOOST_AUTO_TEST_CASE(json_is_decoded_and_encoded_to_the_same_text) {
+  json_round_trips<api::Pod>("core.v1.Pod");
+  json_round_trips<api::Service>("core.v1.Service");
+  json_round_trips<api::Endpoints>("core.v1.Endpoints");
+  json_round_trips<api::ConfigMap>("core.v1.ConfigMap");
+  json_round_trips<api::Secret>("core.v1.Secret");
+}
+
+BOOST_AUTO_TEST_CASE(yaml_is_decoded_into_the_same_object) {
+  yaml_equals_json<api::Pod>("core.v1.Pod");
+  yaml_equals_json<api::Service>("core.v1.Service");
+  yaml_equals_json<api::Endpoints>("core.v1.Endpoints");
+  yaml_equals_json<api::ConfigMap>("core.v1.ConfigMap");
+  yaml_equals_json<api::Secret>("core.v1.Secret");
+}
+
+BOOST_AUTO_TEST_CASE(json_becomes_the_yaml_that_kubernetes_prints) {
+  for (const auto& entry : std::filesystem::directory_iterator(kReference / "golden")) {
+    if (entry.path().extension() != ".json") continue;
+    const std::string name = entry.path().stem().string();
+    auto yaml = api::json_to_yaml(read(name + ".json"));
+    BOOST_REQUIRE(yaml);
+    BOOST_TEST(*yaml == read(name + ".yaml"), name);
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
