@@ -98,7 +98,8 @@ host::Result<bool> Query::flag(std::string_view name) const {
   static constexpr std::string_view kFalse[] = {"0", "f", "F", "false", "FALSE", "False"};
   if (std::ranges::find(kTrue, *value) != std::end(kTrue)) return true;
   if (std::ranges::find(kFalse, *value) != std::end(kFalse)) return false;
-  return host::fail(host::Error::Code::invalid, fmt::format("query parameter {}: \"{}\" is not a boolean", name, *value));
+  return host::fail(host::Error::Code::invalid,
+                    fmt::format("query parameter {}: \"{}\" is not a boolean", name, *value));
 }
 
 host::Result<std::optional<int64_t>> Query::number(std::string_view name) const {
@@ -118,8 +119,8 @@ host::Result<std::string> percent_decode(std::string_view text) { return decode(
 std::string percent_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                       c == '_' || c == '~';
+    const bool plain =
+        (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
     if (plain) {
       out += c;
     } else {

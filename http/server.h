@@ -53,7 +53,8 @@ struct Answer {
 // Handles may outlive the connection; calls then do nothing. Destroying the last one
 // without end() breaks the connection off, so that the client sees the response as
 // incomplete. Callbacks are called once the client has gone, been dropped, or the
-// server has been destroyed; never from within write().
+// server has been destroyed; never from within write(). A Stream whose client had gone
+// before it began is not open(), and calls nobody.
 class Stream {
  public:
   struct State;
@@ -164,6 +165,7 @@ struct ServerOptions {
 
 class Server {
  public:
+  struct Impl;
   // Binds and listens at once, so that errors come here; serves while the loop runs.
   // The handler is borrowed and must outlive the server.
   static host::Result<std::unique_ptr<Server>> listen(host::Loop& loop, ServerOptions options, Handler& handler);
@@ -176,7 +178,6 @@ class Server {
   size_t connections() const;
 
  private:
-  struct Impl;
   explicit Server(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;  // shared with its pending operations
 };
