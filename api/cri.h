@@ -27,11 +27,11 @@ using StatusCallback = std::move_only_function<void(host::Status)>;
 // ---- images -----------------------------------------------------------------
 
 struct ImageInfo {
-  std::string id;                         // "sha256:…" of the image config
-  std::vector<std::string> tags;          // "docker.io/library/nginx:1.25"
-  std::vector<std::string> digests;       // "docker.io/library/nginx@sha256:…"
-  std::vector<std::string> layers;        // unpacked directories, lowest first
-  uint64_t size = 0;                      // bytes, unpacked
+  std::string id;                    // "sha256:…" of the image config
+  std::vector<std::string> tags;     // "docker.io/library/nginx:1.25"
+  std::vector<std::string> digests;  // "docker.io/library/nginx@sha256:…"
+  std::vector<std::string> layers;   // unpacked directories, lowest first
+  uint64_t size = 0;                 // bytes, unpacked
   std::vector<std::string> entrypoint, command, environment;
   std::string working_directory, user, stop_signal;
 };
@@ -58,10 +58,10 @@ class ImageStore {
 
 struct ResourceLimits {
   int64_t cpu_request_milli = 0;
-  int64_t cpu_limit_milli = 0;      // 0: none
-  int64_t memory_limit_bytes = 0;   // 0: none
+  int64_t cpu_limit_milli = 0;     // 0: none
+  int64_t memory_limit_bytes = 0;  // 0: none
   int64_t memory_request_bytes = 0;
-  int64_t pids_limit = 0;           // 0: none
+  int64_t pids_limit = 0;  // 0: none
 };
 
 struct SandboxSpec {
@@ -86,9 +86,9 @@ struct Mount {
   enum class Type { bind, tmpfs };
   enum class Propagation { none, host_to_container, bidirectional };
   Type type = Type::bind;
-  std::string source;    // bind: an absolute host path, opened without following symlinks out of `beneath`
-  std::string beneath;   // bind: when set, `source` is relative to it and cannot leave it (subPath)
-  std::string target;    // absolute, inside the container; created when missing
+  std::string source;   // bind: an absolute host path, opened without following symlinks out of `beneath`
+  std::string beneath;  // bind: when set, `source` is relative to it and cannot leave it (subPath)
+  std::string target;   // absolute, inside the container; created when missing
   bool read_only = false;
   Propagation propagation = Propagation::none;
   uint64_t size_bytes = 0;  // tmpfs; 0: half of the machine's memory
@@ -119,11 +119,11 @@ struct ContainerSpec {
   bool no_new_privileges = false;
   bool read_only_root = false;
   std::string seccomp_profile = "RuntimeDefault";  // "Unconfined", "RuntimeDefault", "Localhost:<absolute path>"
-  bool default_proc_mount = true;  // false: no masked paths (procMount Unmasked)
-  std::vector<Mount> mounts;       // in order
+  bool default_proc_mount = true;                  // false: no masked paths (procMount Unmasked)
+  std::vector<Mount> mounts;                       // in order
   ResourceLimits limits;
   int oom_score_adj = 0;
-  std::string log_path;  // CRI log file, absolute; its directory is made by the runtime
+  std::string log_path;                  // CRI log file, absolute; its directory is made by the runtime
   std::string termination_message_path;  // inside the container; "" none
   bool tty = false;
   bool stdin_open = false;
@@ -137,17 +137,17 @@ struct StartedContainer {
 
 struct ExitRecord {
   ContainerId id;
-  int wait_status = 0;        // as of waitpid(2)
+  int wait_status = 0;  // as of waitpid(2)
   bool oom_killed = false;
   int64_t started_at_us = 0, finished_at_us = 0;
-  std::string start_error;    // set when it never ran: the step and the reason
+  std::string start_error;          // set when it never ran: the step and the reason
   std::string termination_message;  // at most 4096 bytes
 };
 
 struct ExecSpec {
   std::vector<std::string> argv;
   bool tty = false;
-  host::Fd stdin_fd, stdout_fd, stderr_fd;  // absent: /dev/null; unused with tty
+  host::Fd stdin_fd, stdout_fd, stderr_fd;         // absent: /dev/null; unused with tty
   std::move_only_function<void(host::Fd)> on_tty;  // receives the terminal's master end
   int64_t timeout_ms = 0;                          // 0 none; then its processes are killed, code unavailable
 };
@@ -161,7 +161,7 @@ struct RecoveredContainer {
 // What the runtime finds after a restart of the agent (or of the machine).
 struct RecoveredPod {
   SandboxSpec spec;
-  bool alive = false;  // the shim and its sandbox still run
+  bool alive = false;                          // the shim and its sandbox still run
   std::vector<RecoveredContainer> containers;  // the latest attempt of each
   std::vector<ExitRecord> exits;               // the journal's, oldest first, at most the last two per container
 };

@@ -21,7 +21,7 @@ struct ObjectKey {
   auto operator<=>(const ObjectKey&) const = default;
 };
 
-ObjectKey key_of(const Object& object);  // an absent namespace is "default"
+ObjectKey key_of(const Object& object);       // an absent namespace is "default"
 std::string to_string(const ObjectKey& key);  // "Pod default/web"
 ObjectMeta& metadata_of(Object& object);
 const ObjectMeta& metadata_of(const Object& object);

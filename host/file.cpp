@@ -100,7 +100,8 @@ Status make_directories(const Path& path, mode_t mode) {
     if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return {};
     return sys_fail("mkdir " + path.string(), ENOTDIR);
   }
-  if (errno != ENOENT || !path.has_parent_path() || path.parent_path() == path) return sys_fail("mkdir " + path.string());
+  if (errno != ENOENT || !path.has_parent_path() || path.parent_path() == path)
+    return sys_fail("mkdir " + path.string());
   if (auto parent = make_directories(path.parent_path(), mode); !parent) return parent;
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("mkdir " + path.string());
   return {};

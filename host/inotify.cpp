@@ -13,8 +13,8 @@ namespace keelson::host {
 namespace {
 
 constexpr auto kQuiet = std::chrono::milliseconds(5);
-constexpr uint32_t kEntryEvents = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |
-                                  IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
+constexpr uint32_t kEntryEvents =
+    IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
 constexpr uint32_t kAncestorEvents = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
 
 }  // namespace
@@ -42,8 +42,8 @@ void DirectoryWatch::Impl::aim() {
   Path path = directory;
   for (;;) {
     const bool is_target = path == directory;
-    const int watch = ::inotify_add_watch(inotify.get(), path.c_str(),
-                                          (is_target ? kEntryEvents : kAncestorEvents) | IN_ONLYDIR);
+    const int watch =
+        ::inotify_add_watch(inotify.get(), path.c_str(), (is_target ? kEntryEvents : kAncestorEvents) | IN_ONLYDIR);
     if (watch >= 0) {
       (is_target ? target_watch : ancestor_watch) = watch;
       // What was looked for may have appeared between the two calls: look once more.

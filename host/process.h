@@ -31,10 +31,10 @@ Result<Fd> open_process(const ProcessIdentity& identity);
 Result<std::string> boot_id();
 
 struct SpawnOptions {
-  std::vector<std::string> argv;            // argv[0] is a path
-  std::vector<std::string> environment;     // NAME=value; complete, nothing is inherited
-  std::vector<std::pair<int, int>> fds;     // {ours, number in the child}; all others are closed
-  std::optional<int> cgroup;                // a v2 cgroup directory to be born in (CLONE_INTO_CGROUP)
+  std::vector<std::string> argv;         // argv[0] is a path
+  std::vector<std::string> environment;  // NAME=value; complete, nothing is inherited
+  std::vector<std::pair<int, int>> fds;  // {ours, number in the child}; all others are closed
+  std::optional<int> cgroup;             // a v2 cgroup directory to be born in (CLONE_INTO_CGROUP)
   bool new_session = true;
 };
 

@@ -19,7 +19,6 @@ http::Answer failure(const PushRefusal& refusal);
 // {"kind":"Status","status":"Success",…}
 http::Answer success(std::string_view message, const std::vector<api::Problem>& warnings = {});
 
-std::string render_service_list(const std::vector<api::Service>& services);
 std::string render_backends(const std::vector<Backend>& backends);
 std::string render_images(const std::vector<api::ImageInfo>& images);
 std::string render_status(const NodeStatus& status, std::string_view version);

@@ -35,7 +35,8 @@ namespace keelson::server {
 struct Options {
   std::string listen = "127.0.0.1:10250";  // address:port; [address]:port for IPv6; port 0: any
   std::string tls_cert_file, tls_private_key_file, client_ca_file;
-  host::Path token_file;  // <root-dir>/api.token
+  host::Path token_file;            // <root-dir>/api.token
+  std::string version = "unknown";  // shown by /status
 };
 
 struct Views {

@@ -68,7 +68,10 @@ BOOST_FIXTURE_TEST_CASE(usage_errors_end_with_2_and_failures_with_1, Node) {
 }
 
 BOOST_FIXTURE_TEST_CASE(validate_names_line_and_field_offline, Sandbox) {
-  shell("printf 'apiVersion: v1\\nkind: Pod\\nmetadata: {name: x}\\nspec:\\n  containers:\\n  - {name: BAD, image: a}\\n' > " + (directory() / "bad.yaml").string());
+  shell(
+      "printf 'apiVersion: v1\\nkind: Pod\\nmetadata: {name: x}\\nspec:\\n  containers:\\n  - {name: BAD, image: "
+      "a}\\n' > " +
+      (directory() / "bad.yaml").string());
   const auto output = ctl({"validate", (directory() / "bad.yaml").string()});
   BOOST_TEST(WEXITSTATUS(output.wait_status) == 1);
   BOOST_TEST(contains(output.out + output.err, "spec.containers[0].name"), output.out << output.err);
@@ -87,7 +90,9 @@ BOOST_FIXTURE_TEST_CASE(metrics_and_health_need_no_token, Node) {
 }
 
 BOOST_FIXTURE_TEST_CASE(hosts_resolv_conf_and_hostname_are_written, Node) {
-  const auto in_pod = [&](const std::string& script) { return ctl({"exec", "web", "--", "/bin/sh", "-c", script}).out; };
+  const auto in_pod = [&](const std::string& script) {
+    return ctl({"exec", "web", "--", "/bin/sh", "-c", script}).out;
+  };
   const auto hosts = in_pod("cat /etc/hosts");
   BOOST_TEST(contains(hosts, "192.0.2.99\tfar.example"), hosts);
   BOOST_TEST(contains(hosts, pod_value("web", "/status/podIP") + "\tweb"), hosts);
@@ -102,16 +107,18 @@ BOOST_FIXTURE_TEST_CASE(pods_have_both_families_and_reach_the_outside_behind_the
   const auto ping = in_pod("ping -c 1 -W 2 192.0.2.20 && ping -c 1 -W 2 fd00:2::20");
   BOOST_TEST(ping.wait_status == 0, ping.out << ping.err);
   // The outside has a route to the Pods, so SNAT shows in whom it sees, not in whether it works.
-  const auto seen = shell(fmt::format(
-      "(timeout 5 nsenter --net=/run/netns/{0}-out python3 -c \"import socket; s=socket.socket(); s.setsockopt(1,2,1); s.bind(('',9000)); s.listen(); c,a=s.accept(); print(a[0])\" & "
-      "sleep 0.7; {1}/keelsonctl >/dev/null 2>&1; nsenter --net=/run/netns/{0} {1}/keelsonctl --root-dir {2} exec web -- /bin/nc -w 1 192.0.2.20 9000 </dev/null >/dev/null 2>&1; wait)",
-      name(), binaries().string(), root_dir().string()));
+  const auto seen =
+      shell(fmt::format("(timeout 5 nsenter --net=/run/netns/{0}-out python3 -c \"import socket; s=socket.socket(); "
+                        "s.setsockopt(1,2,1); s.bind(('',9000)); s.listen(); c,a=s.accept(); print(a[0])\" & "
+                        "sleep 0.7; {1}/keelsonctl >/dev/null 2>&1; nsenter --net=/run/netns/{0} {1}/keelsonctl "
+                        "--root-dir {2} exec web -- /bin/nc -w 1 192.0.2.20 9000 </dev/null >/dev/null 2>&1; wait)",
+                        name(), binaries().string(), root_dir().string()));
   BOOST_TEST(seen.out == std::string(kNodeIp) + "\n", seen.out << seen.err);
 }
 
 BOOST_FIXTURE_TEST_CASE(an_address_without_a_pod_is_refused_not_forwarded, Node) {
   const auto output = on_node({(binaries() / "demo-echo").string(), "ask", "tcp", "10.244.0.250", "80"});
-  BOOST_TEST(contains(output.err, "No route to host") , output.err);
+  BOOST_TEST(contains(output.err, "No route to host"), output.err);
   const auto service = on_node({(binaries() / "demo-echo").string(), "ask", "tcp", "10.96.200.200", "80"});
   BOOST_TEST(service.wait_status != 0);
   BOOST_TEST(!contains(service.err, "timed out"), service.err);

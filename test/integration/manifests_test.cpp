@@ -21,7 +21,8 @@ spec:
   terminationGracePeriodSeconds: 1
 {}
   containers: [{{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]}}]
-)", name, more);
+)",
+                     name, more);
 }
 
 struct Node : Sandbox {
@@ -88,7 +89,8 @@ BOOST_FIXTURE_TEST_CASE(two_sources_with_the_same_pod_have_a_winner_and_it_is_re
   require_ready("a");
   const auto uid = pod_value("a", "/metadata/uid");
   shell("cat > " + (directory() / "push.yaml").string() + " <<'E'\n" + pod("a", "  hostname: other") + "\nE");
-  curl(authorized() + "-X POST --data-binary @" + (directory() / "push.yaml").string() + " http://127.0.0.1:10250/pods");
+  curl(authorized() + "-X POST --data-binary @" + (directory() / "push.yaml").string() +
+       " http://127.0.0.1:10250/pods");
   require_eventually("it is reported", [&] { return contains(ctl({"status"}).out, "push"); });
   BOOST_TEST(pod_value("a", "/metadata/uid") == uid);
 }
@@ -115,14 +117,16 @@ BOOST_FIXTURE_TEST_CASE(a_source_policy_refuses_and_names_the_field, Node) {
   start_agent();
   const auto manifest = directory() / "p.yaml";
   shell("cat > " + manifest.string() + " <<'E'\n" + pod("p", "  hostNetwork: true") + "\nE");
-  const auto answer = curl(authorized() + "-X POST --data-binary @" + manifest.string() + " http://127.0.0.1:10250/pods").out;
+  const auto answer =
+      curl(authorized() + "-X POST --data-binary @" + manifest.string() + " http://127.0.0.1:10250/pods").out;
   BOOST_TEST(contains(answer, "spec.hostNetwork"), answer);
   BOOST_TEST(!pod_exists("p"));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_url_is_read_and_its_silence_changes_nothing, Node) {
   shell(fmt::format("mkdir -p {0}/www && cat > {0}/www/pods.yaml <<'E'\n{1}\nE", directory().string(), pod("u")));
-  auto& server = background({"/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory", (directory() / "www").string(), "8088"},
+  auto& server = background({"/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "--directory",
+                             (directory() / "www").string(), "8088"},
                             directory() / "www.log");
   start_agent({"--manifest-url=http://127.0.0.1:8088/pods.yaml", "--http-check-frequency=1s"});
   require_ready("u");

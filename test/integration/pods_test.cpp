@@ -22,7 +22,8 @@ struct Node : Sandbox {
     return ctl({"exec", pod, "--", "/bin/sh", "-c", script}).out;
   }
   void run_pod(const std::string& name, const std::string& spec) {
-    write_manifest(name + ".yaml", fmt::format("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {}\nspec:\n{}", name, spec));
+    write_manifest(name + ".yaml",
+                   fmt::format("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {}\nspec:\n{}", name, spec));
   }
   void run_ready_pod(const std::string& name, const std::string& spec) {
     run_pod(name, spec);
@@ -62,10 +63,13 @@ BOOST_FIXTURE_TEST_CASE(containers_of_a_pod_share_network_ipc_and_hostname, Node
   - {name: a, image: busybox-test, imagePullPolicy: Never, command: [/bin/demo-echo, serve, "7000"]}
   - {name: b, image: busybox-test, imagePullPolicy: Never, command: [/bin/sleep, "1000"]}
 )");
-  BOOST_TEST(contains(ctl({"exec", "pair", "-c", "b", "--", "/bin/demo-echo", "ask", "tcp", "127.0.0.1", "7000"}).out, "hello"));
+  BOOST_TEST(contains(ctl({"exec", "pair", "-c", "b", "--", "/bin/demo-echo", "ask", "tcp", "127.0.0.1", "7000"}).out,
+                      "hello"));
   for (const char* name_space : {"net", "ipc", "uts"}) {
-    const auto a = ctl({"exec", "pair", "-c", "a", "--", "/bin/readlink", fmt::format("/proc/self/ns/{}", name_space)}).out;
-    const auto b = ctl({"exec", "pair", "-c", "b", "--", "/bin/readlink", fmt::format("/proc/self/ns/{}", name_space)}).out;
+    const auto a =
+        ctl({"exec", "pair", "-c", "a", "--", "/bin/readlink", fmt::format("/proc/self/ns/{}", name_space)}).out;
+    const auto b =
+        ctl({"exec", "pair", "-c", "b", "--", "/bin/readlink", fmt::format("/proc/self/ns/{}", name_space)}).out;
     BOOST_TEST(a == b);
   }
 }
@@ -120,8 +124,8 @@ stringData: {token: s3cret}
   const auto log = ctl({"logs", "env"}).out;
   BOOST_TEST(log == "hello-world $(NOT) $(MISSING)\n");
   const auto env = in_pod("env", "tr '\\0' '\\n' < /proc/1/environ");
-  for (const char* line : {"COLOR=green\n", "TOKEN=s3cret\n", "POD=env\n", "NS=default\n", "NODE=node1\n", "IP=10.244.0.",
-                           "MEM=64\n", "CFG_color=green\n", "CFG_size=big\n"}) {
+  for (const char* line : {"COLOR=green\n", "TOKEN=s3cret\n", "POD=env\n", "NS=default\n", "NODE=node1\n",
+                           "IP=10.244.0.", "MEM=64\n", "CFG_color=green\n", "CFG_size=big\n"}) {
     BOOST_TEST(contains(env, line), line << " in " << env);
   }
 }
@@ -159,7 +163,8 @@ data: {key: c2VjcmV0}
   - {{name: files, configMap: {{name: files}}}}
   - {{name: keys, secret: {{secretName: keys, defaultMode: 0400}}}}
   - {{name: mem, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}
-)", directory().string()));
+)",
+                                   directory().string()));
   BOOST_TEST(in_pod("vol", "echo x > /scratch/f && cat /scratch/f") == "x\n");
   BOOST_TEST(in_pod("vol", "cat /host/file; touch /host/new 2>&1 | grep -o 'Read-only'") == "from-host\nRead-only\n");
   BOOST_TEST(in_pod("vol", "cat /files/a.conf /files/b.conf /one") == "alpha\nbeta\nbeta\n");
@@ -220,7 +225,8 @@ BOOST_FIXTURE_TEST_CASE(defaults_are_safe, Node) {
   BOOST_TEST(contains(status, "CapEff:\t00000000a80425fb"), status);
   BOOST_TEST(in_pod("plain", "cat /proc/kcore 2>/dev/null | head -c 1 | wc -c") == "0\n");
   BOOST_TEST(in_pod("plain", "ls /proc/acpi /sys/firmware 2>/dev/null | grep -v : | grep -c .") == "0\n");
-  BOOST_TEST(contains(in_pod("plain", "echo 1 > /proc/sys/kernel/sysrq 2>&1; echo c > /proc/sysrq-trigger 2>&1"), "Read-only"));
+  BOOST_TEST(contains(in_pod("plain", "echo 1 > /proc/sys/kernel/sysrq 2>&1; echo c > /proc/sysrq-trigger 2>&1"),
+                      "Read-only"));
   // Devices: the usual ones, and no other.
   BOOST_TEST(in_pod("plain", "head -c 4 /dev/zero | wc -c; echo x > /dev/null && echo ok") == "4\nok\n");
   BOOST_TEST(contains(in_pod("plain", "mknod /tmp/disk b 254 0 && cat /tmp/disk 2>&1 | head -c 100"), "not permitted"));
@@ -247,9 +253,9 @@ BOOST_FIXTURE_TEST_CASE(a_memory_limit_kills_and_is_told_as_oomkilled, Node) {
     command: [/bin/sh, -c, "x=$(head -c 200000000 /dev/zero | tr '\\0' x); echo ${#x}"]
     resources: {limits: {memory: 16Mi}}
 )");
-  require_eventually("it is killed", [&] {
-    return pod_value("hog", "/status/containerStatuses/0/state/terminated/reason") == "OOMKilled";
-  }, 20s);
+  require_eventually(
+      "it is killed",
+      [&] { return pod_value("hog", "/status/containerStatuses/0/state/terminated/reason") == "OOMKilled"; }, 20s);
   BOOST_TEST(pod_value("hog", "/status/containerStatuses/0/state/terminated/exitCode") == "137");
   BOOST_TEST(pod_value("hog", "/status/phase") == "Failed");
 }
@@ -286,8 +292,10 @@ BOOST_FIXTURE_TEST_CASE(a_crashing_container_backs_off_as_kubernetes_does, Node)
   require_eventually("it backs off", [&] {
     return pod_value("crash", "/status/containerStatuses/0/state/waiting/reason") == "CrashLoopBackOff";
   });
-  BOOST_TEST(contains(pod_value("crash", "/status/containerStatuses/0/state/waiting/message"), "back-off 10s restarting failed container=main pod=crash_default"));
-  require_eventually("it is restarted", [&] { return pod_value("crash", "/status/containerStatuses/0/restartCount") >= "2"; }, 20s);
+  BOOST_TEST(contains(pod_value("crash", "/status/containerStatuses/0/state/waiting/message"),
+                      "back-off 10s restarting failed container=main pod=crash_default"));
+  require_eventually(
+      "it is restarted", [&] { return pod_value("crash", "/status/containerStatuses/0/restartCount") >= "2"; }, 20s);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_failing_liveness_probe_restarts_the_container, Node) {
@@ -301,7 +309,8 @@ BOOST_FIXTURE_TEST_CASE(a_failing_liveness_probe_restarts_the_container, Node) {
     livenessProbe: {exec: {command: [/bin/cat, /tmp/ok]}, periodSeconds: 1, failureThreshold: 1}
 )");
   in_pod("live", "rm /tmp/ok");
-  require_eventually("it is restarted", [&] { return pod_value("live", "/status/containerStatuses/0/restartCount") == "1"; }, 15s);
+  require_eventually(
+      "it is restarted", [&] { return pod_value("live", "/status/containerStatuses/0/restartCount") == "1"; }, 15s);
 }
 
 BOOST_FIXTURE_TEST_CASE(readiness_follows_http_and_tcp_probes, Node) {
@@ -342,7 +351,8 @@ BOOST_FIXTURE_TEST_CASE(a_stop_runs_prestop_then_term_then_kill, Node) {
     imagePullPolicy: Never
     command: [/bin/sh, -c, "trap '' TERM; while :; do sleep 0.1; done"]
   volumes: [{{name: out, hostPath: {{path: {}/out}}}}]
-)", directory().string()));
+)",
+                                    directory().string()));
   remove_manifest("stop.yaml");
   require_eventually("it is gone", [&] { return !pod_exists("stop"); }, 15s);
   BOOST_TEST(shell("cat " + (directory() / "out/log").string()).out == "prestop\nterm\n");
@@ -355,7 +365,8 @@ BOOST_FIXTURE_TEST_CASE(an_update_stops_the_old_then_starts_the_new_at_once, Nod
   changed.replace(changed.find("sleep 0.1"), 9, "sleep 0.2");
   const auto began = std::chrono::steady_clock::now();
   run_pod("up", changed);
-  require_eventually("the new one is Ready", [&] { return pod_is_ready("up") && pod_value("up", "/metadata/uid") != uid; });
+  require_eventually("the new one is Ready",
+                     [&] { return pod_is_ready("up") && pod_value("up", "/metadata/uid") != uid; });
   BOOST_TEST((std::chrono::steady_clock::now() - began < 5s));
 }
 
@@ -410,8 +421,11 @@ BOOST_FIXTURE_TEST_CASE(a_host_port_leads_to_the_pod, Node) {
     ports: [{containerPort: 7000, hostPort: 17000}, {containerPort: 7000, hostPort: 17000, protocol: UDP}]
 )");
   for (const char* protocol : {"tcp", "udp"}) {
-    BOOST_TEST(contains(on_node({(binaries() / "demo-echo").string(), "ask", protocol, kNodeIp, "17000"}).out, "hp: hello"));
-    BOOST_TEST(contains(outside({(binaries() / "demo-echo").string(), "ask", protocol, kNodeIp, "17000"}).out, "hp: hello"), protocol << " from outside");
+    BOOST_TEST(
+        contains(on_node({(binaries() / "demo-echo").string(), "ask", protocol, kNodeIp, "17000"}).out, "hp: hello"));
+    BOOST_TEST(
+        contains(outside({(binaries() / "demo-echo").string(), "ask", protocol, kNodeIp, "17000"}).out, "hp: hello"),
+        protocol << " from outside");
   }
 }
 

@@ -24,9 +24,9 @@ namespace {
 
 constexpr int kCommandTimeoutMs = 20000;
 // Sanitizers make the agent several times slower; what they add is not what is tested.
-const std::vector<std::string> kEnvironment = {
-    "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "ASAN_OPTIONS=detect_stack_use_after_return=0:exitcode=99",
-    "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1", "ETCDCTL_API=3"};
+const std::vector<std::string> kEnvironment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+                                               "ASAN_OPTIONS=detect_stack_use_after_return=0:exitcode=99",
+                                               "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1", "ETCDCTL_API=3"};
 
 Path first_mount(std::string_view type) {
   std::ifstream mounts("/proc/self/mounts");
@@ -102,9 +102,10 @@ Sandbox::~Sandbox() {
     BOOST_CHECK_MESSAGE(left.empty(), "left behind by the agent:\n" << left);
     // Whatever it was, the next test starts clean.
     if (!left.empty()) {
-      shell(fmt::format("for p in $(find {0} -name cgroup.kill | sort -r); do echo 1 > $p; done; sleep 0.3; "
-                        "find {0} /sys/fs/cgroup/*/{1} -depth -type d -exec rmdir {{}} + ; rm -rf /sys/fs/bpf/{1}",
-                        cgroup_.string(), name_));
+      shell(
+          fmt::format("for p in $(find {0} -name cgroup.kill | sort -r); do echo 1 > $p; done; sleep 0.3; "
+                      "find {0} /sys/fs/cgroup/*/{1} -depth -type d -exec rmdir {{}} + ; rm -rf /sys/fs/bpf/{1}",
+                      cgroup_.string(), name_));
     }
     shell(fmt::format("rmdir {0}/host {0}; ip netns delete {1}; ip netns delete {1}-out", cgroup_.string(), name_));
     if (auto removed = host::remove_tree(directory_); !removed) BOOST_ERROR(removed.error().message);
@@ -124,7 +125,8 @@ std::string Sandbox::what_is_left() const {
     const Path mirror = hierarchy / name_;
     if (std::filesystem::exists(mirror)) add("cgroup " + mirror.string());
   }
-  if (std::filesystem::exists(bpffs()) && !std::filesystem::is_empty(bpffs(), ignored)) add("pins in " + bpffs().string());
+  if (std::filesystem::exists(bpffs()) && !std::filesystem::is_empty(bpffs(), ignored))
+    add("pins in " + bpffs().string());
   std::ifstream mounts("/proc/self/mounts");
   for (std::string line; std::getline(mounts, line);) {
     if (line.find(directory_.string()) != std::string::npos) add("mount " + line);
@@ -136,8 +138,8 @@ std::string Sandbox::what_is_left() const {
   if (!ran_agent_) return left;
   const std::string in_node = "nsenter --net=/run/netns/" + name_ + " -- ";
   list("nft", in_node + "nft list tables");
-  list("routes", in_node + "ip route show | grep -v 'dev eth0'; " + in_node +
-                     "ip -6 route show | grep -vE 'dev (eth0|lo)'");
+  list("routes",
+       in_node + "ip route show | grep -v 'dev eth0'; " + in_node + "ip -6 route show | grep -vE 'dev (eth0|lo)'");
   list("links", in_node + "ip -o link | grep -vE ': (lo|eth0)[@:]'");
   list("tc", in_node + "tc qdisc show dev eth0 | grep -E 'clsact|ingress'");
   list("sysctl", in_node + "sh -c 'cat /proc/sys/net/ipv4/ip_forward' | grep -v 0");
@@ -350,15 +352,14 @@ std::string Sandbox::etcd_endpoint() {
 void Sandbox::start_etcd() {
   auto log = host::open_file(directory_ / "etcd.log", O_WRONLY | O_CREAT | O_APPEND, 0644);
   BOOST_REQUIRE(log);
-  auto child = host::spawn({.argv = in_namespace(name_,
-                                                 {"/usr/bin/etcd", "--data-dir", (directory_ / "etcd").string(),
-                                                  "--listen-client-urls", "http://127.0.0.1:2379",
-                                                  "--advertise-client-urls", "http://127.0.0.1:2379",
-                                                  "--listen-peer-urls", "http://127.0.0.1:2380",
-                                                  "--unsafe-no-fsync"},
-                                                 false),
-                            .environment = kEnvironment,
-                            .fds = {{log->get(), 1}, {log->get(), 2}}});
+  auto child = host::spawn(
+      {.argv = in_namespace(name_,
+                            {"/usr/bin/etcd", "--data-dir", (directory_ / "etcd").string(), "--listen-client-urls",
+                             "http://127.0.0.1:2379", "--advertise-client-urls", "http://127.0.0.1:2379",
+                             "--listen-peer-urls", "http://127.0.0.1:2380", "--unsafe-no-fsync"},
+                            false),
+       .environment = kEnvironment,
+       .fds = {{log->get(), 1}, {log->get(), 2}}});
   BOOST_REQUIRE_MESSAGE(child, child.error().message);
   etcd_ = std::move(*child);
   BOOST_REQUIRE_MESSAGE(eventually([this] { return etcdctl({"endpoint", "health"}).wait_status == 0; }, 15s),

@@ -44,10 +44,10 @@ class Sandbox {
   std::string agent_log() const;
 
   // --- commands. Output and wait status; 20 s at most.
-  host::Output ctl(const std::vector<std::string>& arguments);      // keelsonctl, must not fail to run
-  host::Output on_node(const std::vector<std::string>& command);    // in the node's namespace and cgroup
-  host::Output outside(const std::vector<std::string>& command);    // in the outside host's namespace
-  host::Output shell(const std::string& script);                    // where the test itself runs
+  host::Output ctl(const std::vector<std::string>& arguments);    // keelsonctl, must not fail to run
+  host::Output on_node(const std::vector<std::string>& command);  // in the node's namespace and cgroup
+  host::Output outside(const std::vector<std::string>& command);  // in the outside host's namespace
+  host::Output shell(const std::string& script);                  // where the test itself runs
   // A process on the node that goes on; ended with the sandbox.
   host::Child& background(const std::vector<std::string>& command, const host::Path& output);
 

@@ -69,8 +69,11 @@ struct Node : Sandbox {
   std::set<std::string> ask_outside(const std::string& protocol, const std::string& ip, int port, int count = 20) {
     return names(outside({ask_command(), "ask", protocol, ip, std::to_string(port), std::to_string(count)}).out);
   }
-  std::set<std::string> ask_in_pod(const std::string& pod, const std::string& protocol, const std::string& ip, int port, int count = 20) {
-    return names(ctl({"exec", pod, "--", "/bin/demo-echo", "ask", protocol, ip, std::to_string(port), std::to_string(count)}).out);
+  std::set<std::string> ask_in_pod(const std::string& pod, const std::string& protocol, const std::string& ip, int port,
+                                   int count = 20) {
+    return names(
+        ctl({"exec", pod, "--", "/bin/demo-echo", "ask", protocol, ip, std::to_string(port), std::to_string(count)})
+            .out);
   }
 };
 
@@ -100,13 +103,15 @@ BOOST_FIXTURE_TEST_CASE(only_ready_pods_get_traffic_and_at_once, Node) {
   ctl({"exec", "b", "--", "/bin/sh", "-c", "kill -STOP 1 2>/dev/null; true"});
   std::string text = kEchoService + fmt::format(kEchoPod, "a");
   write_manifest("echo.yaml", text);
-  require_eventually("b no longer answers", [&] { return ask("tcp", "10.96.0.7", 7, 10) == std::set<std::string>{"a"}; });
+  require_eventually("b no longer answers",
+                     [&] { return ask("tcp", "10.96.0.7", 7, 10) == std::set<std::string>{"a"}; });
   BOOST_TEST((ask("udp", "10.96.0.7", 7) == std::set<std::string>{"a"}));
 }
 
 BOOST_FIXTURE_TEST_CASE(no_endpoint_is_refused_at_once, Node) {
   write_manifest("echo.yaml", kEchoService);
-  require_eventually("the service is there", [&] { return ctl({"services"}).out.find("10.96.0.7") != std::string::npos; });
+  require_eventually("the service is there",
+                     [&] { return ctl({"services"}).out.find("10.96.0.7") != std::string::npos; });
   const auto began = std::chrono::steady_clock::now();
   for (const char* ip : {"10.96.0.7", "fd00:96::7"}) {
     for (const char* protocol : {"tcp", "udp"}) {
@@ -114,7 +119,8 @@ BOOST_FIXTURE_TEST_CASE(no_endpoint_is_refused_at_once, Node) {
       BOOST_TEST(output.wait_status != 0);
       BOOST_TEST(output.err.find("refused") != std::string::npos, protocol << " " << ip << ": " << output.err);
       const auto from_outside = outside({ask_command(), "ask", protocol, ip, "7"});
-      BOOST_TEST(from_outside.err.find("refused") != std::string::npos, "outside " << protocol << " " << ip << ": " << from_outside.err);
+      BOOST_TEST(from_outside.err.find("refused") != std::string::npos,
+                 "outside " << protocol << " " << ip << ": " << from_outside.err);
     }
   }
   BOOST_TEST((std::chrono::steady_clock::now() - began < 4s));
@@ -139,7 +145,11 @@ spec: {ports: [{port: 80}]}
   });
   BOOST_TEST(before.find("10.96.") != std::string::npos, before);
   BOOST_TEST(before.find("80:3") != std::string::npos, before);
-  const auto addresses = [&] { return shell("printf '%s' '" + ctl({"services", "-o", "json"}).out + "' | grep -oE '\"(clusterIP|nodePort)\": ?[^,}]*'").out; };
+  const auto addresses = [&] {
+    return shell("printf '%s' '" + ctl({"services", "-o", "json"}).out +
+                 "' | grep -oE '\"(clusterIP|nodePort)\": ?[^,}]*'")
+        .out;
+  };
   const auto first = addresses();
   stop_agent(SIGTERM);
   start_agent();
@@ -169,7 +179,8 @@ apiVersion: v1
 kind: Endpoints
 metadata: {{name: given}}
 subsets: [{{addresses: [{{ip: {}}}], ports: [{{port: 7000}}]}}]
-)", ip));
+)",
+                                           ip));
   require_eventually("it answers", [&] { return ask("tcp", "10.96.0.99", 99, 3) == std::set<std::string>{"a"}; });
 }
 
@@ -195,7 +206,8 @@ spec: {type: ExternalName, externalName: example.org}
 BOOST_FIXTURE_TEST_CASE(a_process_in_another_namespace_is_not_touched, Node) {
   run_echo({"a"});
   // In the agent's cgroup root, but in a network namespace that is not the node's.
-  const auto output = shell(fmt::format("echo $$ > {}/host/cgroup.procs; unshare -n {} ask tcp 10.96.0.7 7", cgroup().string(), ask_command()));
+  const auto output = shell(fmt::format("echo $$ > {}/host/cgroup.procs; unshare -n {} ask tcp 10.96.0.7 7",
+                                        cgroup().string(), ask_command()));
   BOOST_TEST(output.out.empty());
   BOOST_TEST(output.err.find("unreachable") != std::string::npos, output.err);
 }
@@ -203,7 +215,8 @@ BOOST_FIXTURE_TEST_CASE(a_process_in_another_namespace_is_not_touched, Node) {
 BOOST_FIXTURE_TEST_CASE(a_node_port_cannot_be_bound_on_the_node_only, Node) {
   run_echo({"a"});
   const auto bind = [&](const std::string& prefix) {
-    return shell(fmt::format("echo $$ > {}/host/cgroup.procs; exec {} timeout 1 {} serve 30007", cgroup().string(), prefix, ask_command()));
+    return shell(fmt::format("echo $$ > {}/host/cgroup.procs; exec {} timeout 1 {} serve 30007", cgroup().string(),
+                             prefix, ask_command()));
   };
   const auto on_the_node = bind("nsenter --net=/run/netns/" + name());
   BOOST_TEST(on_the_node.err.find("Address already in use") != std::string::npos, on_the_node.err);

@@ -36,12 +36,19 @@ struct Node : Sandbox {
   }
   // Host pids of the Pod's first process.
   std::string main_pid() {
-    return shell("for p in /proc/[0-9]*; do if tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q '^/bin/demo-echo serve 7000'; then "
-                 "grep -qs " + name() + " $p/cgroup && echo ${p#/proc/}; fi; done").out;
+    return shell(
+               "for p in /proc/[0-9]*; do if tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q '^/bin/demo-echo serve "
+               "7000'; then "
+               "grep -qs " +
+               name() + " $p/cgroup && echo ${p#/proc/}; fi; done")
+        .out;
   }
   std::string shim_pid() {
-    return shell("for p in /proc/[0-9]*; do if grep -qs '" + name() + "' $p/cgroup && tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q podshim; then "
-                 "cat $p/stat | cut -d' ' -f1,4; fi; done | while read pid parent; do grep -q podshim /proc/$parent/comm 2>/dev/null || echo $pid; done | head -1").out;
+    return shell("for p in /proc/[0-9]*; do if grep -qs '" + name() +
+                 "' $p/cgroup && tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -q podshim; then "
+                 "cat $p/stat | cut -d' ' -f1,4; fi; done | while read pid parent; do grep -q podshim "
+                 "/proc/$parent/comm 2>/dev/null || echo $pid; done | head -1")
+        .out;
   }
   bool answers() {
     return on_node({(binaries() / "demo-echo").string(), "ask", "tcp", "10.96.0.7", "7"}).out == "echo: hello\n";
@@ -52,9 +59,12 @@ struct Node : Sandbox {
 
 BOOST_FIXTURE_TEST_CASE(kill_9_of_the_agent_leaves_pods_and_connections, Node) {
   // A connection through the Service that stays open all the while.
-  background({"/bin/bash", "-c", "exec 3<>/dev/tcp/10.96.0.7/7; for i in $(seq 1 200); do echo $i >&3; read -r l <&3 || { echo LOST; exit 1; }; echo \"$l\"; sleep 0.05; done"},
+  background({"/bin/bash", "-c",
+              "exec 3<>/dev/tcp/10.96.0.7/7; for i in $(seq 1 200); do echo $i >&3; read -r l <&3 || { echo LOST; exit "
+              "1; }; echo \"$l\"; sleep 0.05; done"},
              directory() / "connection.log");
-  require_eventually("the connection works", [&] { return shell("grep -c echo: " + (directory() / "connection.log").string()).out >= "3"; });
+  require_eventually("the connection works",
+                     [&] { return shell("grep -c echo: " + (directory() / "connection.log").string()).out >= "3"; });
   const auto pid = main_pid();
   BOOST_REQUIRE(!pid.empty());
   const auto started = pod_value("echo", "/status/containerStatuses/0/state/running/startedAt");
@@ -94,7 +104,10 @@ BOOST_FIXTURE_TEST_CASE(kill_9_of_the_shim_is_seen_and_mended, Node) {
   const auto shim = shim_pid();
   BOOST_REQUIRE(!shim.empty());
   shell("kill -9 " + shim);
-  require_eventually("another process runs", [&] { const auto now = main_pid(); return !now.empty() && now != pid; });
+  require_eventually("another process runs", [&] {
+    const auto now = main_pid();
+    return !now.empty() && now != pid;
+  });
   require_eventually("it is Ready again", [&] { return pod_is_ready("echo") && answers(); });
   BOOST_TEST(shell("kill -0 " + pid).wait_status != 0, "the old process is gone");
 }
@@ -102,10 +115,13 @@ BOOST_FIXTURE_TEST_CASE(kill_9_of_the_shim_is_seen_and_mended, Node) {
 BOOST_FIXTURE_TEST_CASE(a_reboot_starts_everything_again_and_leaks_no_address, Node) {
   // A reboot as far as one can have it without one: every process killed, /run gone.
   stop_agent(SIGKILL);
-  shell(fmt::format("find {0} -name cgroup.kill | sort -r | while read f; do case $f in *host*) ;; *) echo 1 > $f;; esac; done; sleep 0.5; "
-                    "rm -rf {1}; rm -rf {2}; find {0} /sys/fs/cgroup/*/{3} -mindepth 1 -depth -type d ! -name host -exec rmdir {{}} + 2>/dev/null; "
-                    "ip -n {3} -o link | grep -oE 'kl[^@: ]*@' | tr -d @ | xargs -r -n1 ip -n {3} link del",
-                    cgroup().string(), run_dir().string(), bpffs().string(), name()));
+  shell(
+      fmt::format("find {0} -name cgroup.kill | sort -r | while read f; do case $f in *host*) ;; *) echo 1 > $f;; "
+                  "esac; done; sleep 0.5; "
+                  "rm -rf {1}; rm -rf {2}; find {0} /sys/fs/cgroup/*/{3} -mindepth 1 -depth -type d ! -name host -exec "
+                  "rmdir {{}} + 2>/dev/null; "
+                  "ip -n {3} -o link | grep -oE 'kl[^@: ]*@' | tr -d @ | xargs -r -n1 ip -n {3} link del",
+                  cgroup().string(), run_dir().string(), bpffs().string(), name()));
   start_agent();
   require_eventually("it is Ready again", [&] { return pod_is_ready("echo") && answers(); });
   BOOST_TEST(shell("ip -n " + name() + " -4 route | grep -c '^10.244.0.[0-9]* '").out == "1\n");
