@@ -5,6 +5,9 @@
 //   demo-echo ask tcp|udp HOST PORT [COUNT]  asks COUNT times (1), each from a fresh socket,
 //                                            and prints the answers; exit 1 if one stays out
 //
+//   demo-echo now [sleep]                    prints CLOCK_MONOTONIC in ns as its first deed (for
+//                                            tools/bench), then ends or sleeps
+//
 // The pod's name is $POD_NAME, or the hostname. Static and small, since it is the only
 // content of the quickstart's image beside busybox. IPv4 and IPv6 (one dual-stack socket).
 
@@ -18,6 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -174,6 +178,15 @@ int ask(const char* protocol, const char* host, const char* port, int count) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc >= 2 && strcmp(argv[1], "now") == 0) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    printf("now %lld\n", static_cast<long long>(now.tv_sec) * 1000000000LL + now.tv_nsec);
+    fflush(stdout);
+    signal(SIGTERM, [](int) { _exit(0); });
+    while (argc == 3) pause();
+    return 0;
+  }
   signal(SIGPIPE, SIG_IGN);
   // PID 1 of a container has no default actions: without this, SIGTERM would be ignored.
   signal(SIGTERM, [](int) { _exit(0); });

@@ -1,0 +1,8 @@
+# test/bench/*_bench.cpp: one program each, build/bin/bench_<name>, run by tools/bench.
+file(GLOB bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/bench/*_bench.cpp)
+foreach(source ${bench_sources})
+  get_filename_component(name ${source} NAME_WE)
+  string(REPLACE "_bench" "" name ${name})
+  add_executable(bench_${name} EXCLUDE_FROM_ALL ${source} ${CMAKE_SOURCE_DIR}/test/unit/main.cpp)
+  target_link_libraries(bench_${name} PRIVATE test-sandbox keelson-agent-proxy)
+endforeach()

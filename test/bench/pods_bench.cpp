@@ -1,0 +1,193 @@
+// tools/bench pods: how soon a Pod's process runs, how many start per second, and what
+// the agent and its shims cost in memory; beside crun and podman in the same run.
+#include <fmt/core.h>
+#include <signal.h>
+#include <time.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+#include <thread>
+
+#include "test/integration/sandbox.h"
+
+using keelson::test::Sandbox;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr int kRounds = 30;
+constexpr int kMany = 100;
+
+int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+std::string pod(const std::string& name, bool stays) {
+  return fmt::format(R"(---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {}}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers: [{{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/demo-echo, now{}]}}]
+)",
+                     name, stays ? ", sleep" : "");
+}
+
+struct Figures {
+  std::vector<double> ms;
+  double at(double part) {
+    std::ranges::sort(ms);
+    return ms.empty() ? 0 : ms[std::min(ms.size() - 1, static_cast<size_t>(part * static_cast<double>(ms.size())))];
+  }
+};
+
+struct Bench : Sandbox {
+  Bench() { import_test_image(); }
+
+  // The stamp that the Pod's process printed; 0 while it has not.
+  int64_t stamp(const std::string& name) {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(root_dir() / "logs", ignored)) {
+      if (!entry.path().filename().string().starts_with("default_" + name + "_")) continue;
+      std::ifstream log(entry.path() / "main/0.log");
+      for (std::string line; std::getline(log, line);) {
+        const auto at = line.find("now ");
+        if (at != std::string::npos) return std::stoll(line.substr(at + 4));
+      }
+    }
+    return 0;
+  }
+
+  int64_t wait_for_stamp(const std::string& name) {
+    int64_t result = 0;
+    for (int i = 0; i < 10000 && result == 0; ++i) {
+      std::this_thread::sleep_for(1ms);
+      result = stamp(name);
+    }
+    BOOST_REQUIRE_MESSAGE(result != 0, name << " did not run\n" << agent_log());
+    return result;
+  }
+
+  // kB of a field of smaps_rollup.
+  static int64_t memory(pid_t pid, std::string_view field) {
+    std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid));
+    for (std::string line; std::getline(file, line);) {
+      if (line.starts_with(field)) return std::stoll(line.substr(field.size() + 1));
+    }
+    return 0;
+  }
+
+  std::vector<pid_t> shims() {
+    std::vector<pid_t> result;
+    std::istringstream pids(shell("for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -qF '" +
+                                  directory().string() +
+                                  "' && [ \"$(cat $p/comm)\" = podshim ] && echo ${p#/proc/}; done")
+                                .out);
+    for (pid_t pid = 0; pids >> pid;) result.push_back(pid);
+    return result;
+  }
+
+  void print_memory(const std::string& what) {
+    int64_t rss = 0;
+    int64_t pss = 0;
+    const auto pids = shims();
+    for (const auto pid : pids) {
+      rss += memory(pid, "Rss:");
+      pss += memory(pid, "Pss:");
+    }
+    const auto count = static_cast<int64_t>(std::max<size_t>(pids.size(), 1));
+    fmt::print("{:<34} agent {:.1f} MB RSS, {:.1f} MB PSS; each of {} shim processes {} kB RSS, {} kB PSS\n", what,
+               static_cast<double>(memory(agent_pid(), "Rss:")) / 1024,
+               static_cast<double>(memory(agent_pid(), "Pss:")) / 1024, pids.size(), rss / count, pss / count);
+  }
+};
+
+void print(const char* what, Figures& figures, double beside) {
+  fmt::print("{:<34} p50 {:>7.1f} ms   p90 {:>7.1f} ms   ratio to Keelson {:.2f}\n", what, figures.at(0.5),
+             figures.at(0.9), beside == 0 ? 1.0 : figures.at(0.5) / beside);
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(figures, Bench) {
+  start_agent({"--v=info"});
+  Figures ours;
+  for (int i = 0; i < kRounds; ++i) {
+    const auto name = fmt::format("b{}", i);
+    const auto began = now_ns();
+    write_manifest(name + ".yaml", pod(name, i == 0));
+    ours.ms.push_back(static_cast<double>(wait_for_stamp(name) - began) / 1e6);
+    if (i == 0) print_memory("memory, 1 Pod:");
+    if (i > 0) remove_manifest(name + ".yaml");
+  }
+  print("manifest → process (keelson)", ours, 0);
+  const double p50 = ours.at(0.5);
+
+  // The peers run the same program from the same root file system.
+  shell(
+      fmt::format("mkdir -p {0}/bundle/rootfs/bin && cp {1}/demo-echo {0}/bundle/rootfs/bin/ && cd {0}/bundle && "
+                  "crun spec && sed -i 's/\"terminal\": true/\"terminal\": false/; s|\"sh\"|\"/bin/demo-echo\", "
+                  "\"now\"|' config.json",
+                  directory().string(), binaries().string()));
+  Figures crun;
+  for (int i = 0; i < kRounds; ++i) {
+    const auto began = now_ns();
+    const auto output = shell(fmt::format("cd {}/bundle && exec crun --cgroup-manager=disabled run bench-{}-{}",
+                                          directory().string(), name(), i));
+    const auto at = output.out.find("now ");
+    if (at == std::string::npos) {
+      fmt::print("crun does not run here: {}\n", output.err);
+      break;
+    }
+    crun.ms.push_back(static_cast<double>(std::stoll(output.out.substr(at + 4)) - began) / 1e6);
+  }
+  if (!crun.ms.empty()) print("crun run (no network, no image)", crun, p50);
+
+  const std::string podman = fmt::format(
+      "podman --root {0}/podman --runroot {0}/podman-run --storage-driver vfs "
+      "--cgroup-manager cgroupfs --network-config-dir {0}/cni ",
+      directory().string());
+  shell(podman + "load -q -i " + (binaries().parent_path() / "test-image.tar").string());
+  Figures kube;
+  for (int i = 0; i < 5; ++i) {
+    const auto name = fmt::format("p{}", i);
+    std::ofstream(directory() / "play.yaml") << fmt::format(R"(
+apiVersion: v1
+kind: Pod
+metadata: {{name: {}}}
+spec:
+  restartPolicy: Never
+  hostNetwork: true
+  containers: [{{name: main, image: docker.io/library/busybox-test:latest, imagePullPolicy: Never, command: [/bin/demo-echo, now]}}]
+)",
+                                                            name);
+    const auto began = now_ns();
+    const auto played = shell(podman + "kube play --log-driver k8s-file " + (directory() / "play.yaml").string());
+    const auto output = shell("sleep 0.2; " + podman + "logs " + name + "-main; " + podman + "kube down " +
+                              (directory() / "play.yaml").string());
+    const auto at = output.out.find("now ");
+    if (at == std::string::npos) {
+      fmt::print("podman kube play does not run here: {}\n", played.err + output.err);
+      break;
+    }
+    kube.ms.push_back(static_cast<double>(std::stoll(output.out.substr(at + 4)) - began) / 1e6);
+  }
+  if (!kube.ms.empty()) print("podman kube play (host network)", kube, p50);
+  shell(podman + "system reset --force; findmnt -rno TARGET | grep '^" + directory().string() +
+        "/podman' | sort -r | xargs -r -n1 umount");
+
+  std::string many;
+  for (int i = 0; i < kMany; ++i) many += pod(fmt::format("m{}", i), true);
+  const auto began = now_ns();
+  write_manifest("many.yaml", many);
+  int64_t last = 0;
+  for (int i = 0; i < kMany; ++i) last = std::max(last, wait_for_stamp(fmt::format("m{}", i)));
+  const double seconds = static_cast<double>(last - began) / 1e9;
+  fmt::print("{:<34} {:.2f} s, {:.0f} Pods/s\n", fmt::format("{} Pods at once:", kMany), seconds, kMany / seconds);
+  print_memory(fmt::format("memory, {} Pods:", kMany + 1));
+}
