@@ -444,6 +444,7 @@ BOOST_AUTO_TEST_CASE(a_websocket_agrees_on_our_first_common_subprotocol_and_echo
   BOOST_TEST(echoed.substr(2) == "v5.channel.k8s.io:hello");
   client.send(frame(8, "\x03\xe8"));
   BOOST_TEST(client.ended());
+  client.close();
   BOOST_TEST(fixture.handler.closed.wait());
 }
 
@@ -482,6 +483,7 @@ BOOST_AUTO_TEST_CASE(hostile_frames_end_the_websocket) {
     client.read_until("\r\n\r\n");
     client.send(bytes);
     BOOST_TEST(client.ended());
+    client.close();
     BOOST_TEST(fixture.handler.closed.wait());
   }
 }
