@@ -163,7 +163,7 @@ void Loop::run() {
 
 void Loop::stop() { impl_->context.stop(); }
 
-void Loop::post(std::function<void()> task) { asio::post(impl_->context, std::move(task)); }
+void Loop::post(std::move_only_function<void()> task) { asio::post(impl_->context, std::move(task)); }
 
 Timer Loop::after(Duration delay, std::function<void()> task) {
   Timer timer;

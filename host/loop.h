@@ -71,7 +71,7 @@ class Loop {
   void stop();
 
   // From any thread: run `task` on the loop's thread, in order.
-  void post(std::function<void()> task);
+  void post(std::move_only_function<void()> task);
 
   // `task` once, at or after now + delay.
   Timer after(Duration delay, std::function<void()> task);

@@ -249,12 +249,12 @@ RouteSocket::~RouteSocket() = default;
 Result<RouteSocket> RouteSocket::open() {
   Fd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!fd) return sys_fail("netlink: socket");
-  return borrow(fd);
+  return borrow(fd.get());
 }
 
-Result<RouteSocket> RouteSocket::borrow(const Fd& fd) {
+Result<RouteSocket> RouteSocket::borrow(int fd) {
   // libnl closes what it is given, so it gets a duplicate.
-  Fd ours(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+  Fd ours(fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!ours) return sys_fail("netlink: dup");
   // libnl wants a bound socket; binding to port 0 lets the kernel choose, once.
   sockaddr_nl local{};

@@ -114,9 +114,9 @@ class RouteSocket {
  public:
   // In the network namespace of the calling thread.
   static Result<RouteSocket> open();
-  // The same socket as `fd`, which stays the caller's: for a socket that was opened in
+  // The same socket as `fd`, which stays the caller's: for one that was opened in
   // another namespace. Nobody else may use it meanwhile.
-  static Result<RouteSocket> borrow(const Fd& fd);
+  static Result<RouteSocket> borrow(int fd);
   RouteSocket(RouteSocket&&) noexcept;
   RouteSocket& operator=(RouteSocket&&) noexcept;
   ~RouteSocket();

@@ -1,0 +1,342 @@
+#include "agent/network/pod_network.h"
+
+#include <fmt/core.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "agent/network/address_pool.h"
+#include "agent/network/allocations.h"
+#include "agent/network/forwarding.h"
+#include "agent/network/host_setup.h"
+#include "agent/network/names.h"
+#include "agent/network/pod_link.h"
+#include "host/log.h"
+#include "host/nft.h"
+#include "host/process.h"
+
+namespace keelson::network {
+namespace {
+
+int64_t now_us() {
+  using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::system_clock;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+// Jobs of one pod run in order.
+uint64_t lane(const std::string& uid) { return std::hash<std::string>()(uid) | 1; }
+
+host::Status check(const Settings& settings) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+  };
+  if (settings.instance.size() > 32 || !std::ranges::all_of(settings.instance, plain))
+    return host::fail(host::Error::Code::invalid,
+                      fmt::format("\"{}\" is no instance's name: letters, digits and '-'", settings.instance));
+  if (settings.pod_cidrs.empty()) return host::fail(host::Error::Code::invalid, "--pod-cidr names no network");
+  return {};
+}
+
+// Everything of ours in the kernel, by name.
+std::vector<std::string> our_links(const HostView& host, const Names& names) {
+  std::vector<std::string> found;
+  for (const auto& link : host.links)
+    if (link.kind == "veth" && link.name.starts_with(names.link_prefix)) found.push_back(link.name);
+  return found;
+}
+
+}  // namespace
+
+struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
+  Impl(host::Loop& loop, Settings settings, std::string boot_id)
+      : loop(loop),
+        settings(std::move(settings)),
+        names(Names::of(this->settings.instance)),
+        networks{this->settings.pod_cidrs, this->settings.service_cidrs},
+        directory(this->settings.run_dir / "network"),
+        files(directory, boot_id),
+        forwarding(directory / "host-state", boot_id) {}
+
+  host::Loop& loop;
+  const Settings settings;
+  const Names names;
+  const Networks networks;
+  const host::Path directory;
+  const AllocationFiles files;
+  Forwarding forwarding;
+
+  uint32_t mtu = 0;
+  std::vector<AddressPool> pools;                 // one for each of settings.pod_cidrs
+  std::map<std::string, Allocation> allocations;  // by uid; those being attached and detached too
+  std::set<std::string> attached;                 // those whose cable stands
+  size_t jobs = 0;                                // on a worker, or on their way back
+  bool closed = false;                            // by teardown
+  std::move_only_function<void()> when_idle;
+
+  host::Status prepare();
+  host::Status prepare_host(host::RouteSocket& socket);
+  host::Result<Allocation> allocate(const std::string& uid);
+  void free(const Allocation& allocation);
+  host::Status remove_all() const;
+  host::Status look_for_leftovers(host::RouteSocket& socket) const;
+
+  // `work` on a worker and `done` with its result here, with this object kept alive.
+  template <typename Work, typename Done>
+  void offload(const std::string& uid, Work work, Done done) {
+    ++jobs;
+    loop.offload(
+        std::move(work),
+        [self = shared_from_this(), done = std::move(done)](host::Status result) mutable {
+          done(std::move(result));
+          if (--self->jobs == 0 && self->when_idle) std::exchange(self->when_idle, nullptr)();
+        },
+        lane(uid));
+  }
+};
+
+host::Status PodNet::Impl::prepare() {
+  for (const auto& cidr : settings.pod_cidrs) {
+    auto pool = AddressPool::create(cidr);
+    if (!pool) return std::unexpected(std::move(pool.error()));
+    pools.push_back(std::move(*pool));
+  }
+  auto socket = host::RouteSocket::open();
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  if (auto prepared = prepare_host(*socket); !prepared) return prepared;
+
+  auto loaded = files.load();
+  if (!loaded) return std::unexpected(std::move(loaded.error()));
+  for (auto& allocation : *loaded) {
+    for (const auto& ip : allocation.ips) {
+      const auto pool = std::ranges::find_if(pools, [&](const auto& p) { return p.network().contains(ip); });
+      if (pool == pools.end()) {
+        host::log_warning("network: pod {} has {} of an earlier --pod-cidr and keeps it until it is restarted",
+                          allocation.uid, ip.to_string());
+        continue;
+      }
+      pool->reserve(ip);
+      pool->continue_after(ip);  // they come oldest first
+    }
+    attached.insert(allocation.uid);
+    allocations.emplace(allocation.uid, std::move(allocation));
+  }
+  return {};
+}
+
+host::Status PodNet::Impl::prepare_host(host::RouteSocket& socket) {
+  auto view = look_at_host(socket);
+  if (!view) return std::unexpected(std::move(view.error()));
+  if (auto checked = check_networks(networks, *view, names); !checked) return checked;
+  if (auto run = socket.run(plan_unreachable_routes(networks, *view, names)); !run) return run;
+
+  if (auto made = host::make_directories(directory, 0700); !made) return made;
+  const auto wants = [&](bool v4) {
+    return std::ranges::any_of(settings.pod_cidrs, [&](auto& c) { return c.is_v4() == v4; });
+  };
+  if (auto enabled = forwarding.enable(wants(true), wants(false)); !enabled) return enabled;
+
+  auto nft = host::nft::Nft::open();
+  if (!nft) return std::unexpected(std::move(nft.error()));
+  const auto table = pod_table(networks, names);
+  if (auto replaced = nft->replace({&table, 1}); !replaced) return replaced;
+  mtu = uplink_mtu(*view);
+  return {};
+}
+
+host::Result<Allocation> PodNet::Impl::allocate(const std::string& uid) {
+  if (const auto held = allocations.find(uid); held != allocations.end()) return held->second;
+  Allocation allocation{.uid = uid, .allocated_at_us = now_us()};
+  for (auto& pool : pools) {
+    auto ip = pool.allocate();
+    if (!ip) {
+      free(allocation);
+      return std::unexpected(std::move(ip.error()));
+    }
+    allocation.ips.push_back(*ip);
+  }
+  allocations.emplace(uid, allocation);
+  return allocation;
+}
+
+void PodNet::Impl::free(const Allocation& allocation) {
+  for (const auto& ip : allocation.ips)
+    for (auto& pool : pools) pool.release(ip);
+}
+
+host::Status PodNet::Impl::remove_all() const {
+  auto socket = host::RouteSocket::open();
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  auto view = look_at_host(*socket);
+  if (!view) return std::unexpected(std::move(view.error()));
+  // All of it is tried; the first error is the one to tell.
+  host::Status result;
+  const auto keep = [&](host::Status status) {
+    if (!status && result) result = std::move(status);
+  };
+  host::RouteBatch batch;
+  for (const auto& link : our_links(*view, names)) batch.delete_link(link);
+  keep(socket->run(batch));
+  keep(socket->run(plan_unreachable_routes({}, *view, names)));
+  if (auto nft = host::nft::Nft::open(); nft)
+    keep(nft->remove(host::nft::Family::inet, names.table));
+  else
+    keep(std::unexpected(std::move(nft.error())));
+  keep(Forwarding(forwarding).restore());
+  keep(host::remove_tree(directory));
+  keep(look_for_leftovers(*socket));
+  return result;
+}
+
+host::Status PodNet::Impl::look_for_leftovers(host::RouteSocket& socket) const {
+  auto view = look_at_host(socket);
+  if (!view) return std::unexpected(std::move(view.error()));
+  auto left = our_links(*view, names);
+  for (const auto& route : view->routes)
+    if (is_ours(route, *view, names)) left.push_back(fmt::format("route to {}", route.destination.to_string()));
+  struct stat status;
+  if (lstat(directory.c_str(), &status) == 0) left.push_back(directory.native());
+  if (left.empty()) return {};
+  return host::fail(fmt::format("still there: {}", fmt::join(left, ", ")));
+}
+
+// ---- the interface -------------------------------------------------------------------
+
+PodNet::PodNet(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+PodNet::~PodNet() = default;
+
+host::Result<std::unique_ptr<PodNet>> PodNet::create(host::Loop& loop, Settings settings) {
+  const auto refuse = [](host::Error error) { return std::unexpected(std::move(error).within("pod network")); };
+  if (auto checked = check(settings); !checked) return refuse(std::move(checked.error()));
+  auto boot_id = host::boot_id();
+  if (!boot_id) return refuse(std::move(boot_id.error()));
+  auto impl = std::make_shared<Impl>(loop, std::move(settings), std::move(*boot_id));
+  if (auto prepared = impl->prepare(); !prepared) return refuse(std::move(prepared.error()));
+  return std::unique_ptr<PodNet>(new PodNet(std::move(impl)));
+}
+
+void PodNet::attach(const std::string& uid, const api::Sandbox& sandbox, api::Callback<api::PodAddresses> done) {
+  const auto refuse = [&](host::Error error) {
+    impl_->loop.post([done = std::move(done), error = std::move(error).within("pod network")]() mutable {
+      done(std::unexpected(std::move(error)));
+    });
+  };
+  if (impl_->closed) return refuse({.code = host::Error::Code::unavailable, .message = "the node is drained"});
+  if (!usable_uid(uid))
+    return refuse({.code = host::Error::Code::invalid, .message = fmt::format("\"{}\" is no pod's uid", uid)});
+  if (!sandbox.network_namespace || !sandbox.netlink)
+    return refuse({.code = host::Error::Code::invalid, .message = "the sandbox has no network namespace of its own"});
+  const bool fresh = !impl_->allocations.contains(uid);
+  auto allocation = impl_->allocate(uid);
+  if (!allocation) return refuse(std::move(allocation.error()));
+
+  // The file first: a link without a file is a stray, but a file without a link is only
+  // an address that retain() frees.
+  PodLink link{.uid = uid, .name = impl_->names.link(uid), .ips = allocation->ips, .mtu = impl_->mtu};
+  auto work = [files = impl_->files, allocation = *allocation, link = std::move(link), netlink = sandbox.netlink.get(),
+               network_namespace = sandbox.network_namespace.get()]() -> host::Status {
+    if (auto saved = files.save(allocation); !saved) return saved;
+    return connect_pod(link, netlink, network_namespace);
+  };
+  impl_->offload(uid, std::move(work), [impl = impl_, uid, fresh, done = std::move(done)](host::Status result) mutable {
+    const auto held = impl->allocations.find(uid);
+    if (result && held != impl->allocations.end()) {
+      impl->attached.insert(uid);
+      api::PodAddresses addresses;
+      for (const auto& ip : held->second.ips) addresses.ips.push_back(ip.to_string());
+      return done(std::move(addresses));
+    }
+    host::Error error = result ? host::Error{.code = host::Error::Code::unavailable, .message = "detached meanwhile"}
+                               : std::move(result.error());
+    if (fresh && held != impl->allocations.end()) {
+      if (auto removed = impl->files.remove(uid); !removed)
+        host::log_warning("network: {}, ignoring", removed.error().message);
+      impl->free(held->second);
+      impl->allocations.erase(held);
+    }
+    done(std::unexpected(std::move(error).within("pod network")));
+  });
+}
+
+void PodNet::detach(const std::string& uid, api::StatusCallback done) {
+  impl_->attached.erase(uid);
+  auto work = [files = impl_->files, uid, link = impl_->names.link(uid)]() -> host::Status {
+    if (auto gone = disconnect_pod(link); !gone) return gone;
+    if (!usable_uid(uid)) return {};
+    return files.remove(uid);
+  };
+  impl_->offload(uid, std::move(work), [impl = impl_, uid, done = std::move(done)](host::Status result) mutable {
+    if (!result) return done(std::unexpected(std::move(result.error()).within("pod network")));
+    // Only now may another pod have the address.
+    if (const auto held = impl->allocations.find(uid); held != impl->allocations.end()) {
+      impl->free(held->second);
+      impl->allocations.erase(held);
+    }
+    done({});
+  });
+}
+
+void PodNet::retain(const std::vector<std::string>& uids) {
+  const std::set<std::string> kept(uids.begin(), uids.end());
+  std::vector<std::string> gone;
+  for (const auto& [uid, allocation] : impl_->allocations)
+    if (!kept.contains(uid)) gone.push_back(uid);
+  for (const auto& uid : gone)
+    detach(uid, [uid](host::Status result) {
+      if (!result) host::log_warning("network: pod {}: {}, ignoring", uid, result.error().message);
+    });
+
+  // Links of ours that nobody holds: a pod whose file is gone.
+  std::set<std::string> held;
+  for (const auto& uid : uids) held.insert(impl_->names.link(uid));
+  for (const auto& [uid, allocation] : impl_->allocations) held.insert(impl_->names.link(uid));
+  auto work = [names = impl_->names, held = std::move(held)]() -> host::Status {
+    auto socket = host::RouteSocket::open();
+    if (!socket) return std::unexpected(std::move(socket.error()));
+    auto links = socket->links();
+    if (!links) return std::unexpected(std::move(links.error()));
+    host::RouteBatch batch;
+    for (const auto& link : our_links({.links = std::move(*links), .addresses = {}, .routes = {}}, names))
+      if (!held.contains(link)) batch.delete_link(link);
+    return socket->run(batch);
+  };
+  impl_->offload("", std::move(work), [](host::Status result) {
+    if (!result) host::log_warning("network: stray links: {}, ignoring", result.error().message);
+  });
+}
+
+host::Result<api::PodAddresses> PodNet::addresses(const std::string& uid) {
+  const auto held = impl_->allocations.find(uid);
+  if (held == impl_->allocations.end() || !impl_->attached.contains(uid))
+    return host::fail(host::Error::Code::not_found, fmt::format("pod network: pod {} has no address", uid));
+  api::PodAddresses addresses;
+  for (const auto& ip : held->second.ips) addresses.ips.push_back(ip.to_string());
+  return addresses;
+}
+
+void PodNet::teardown(api::StatusCallback done) {
+  impl_->closed = true;
+  auto begin = [impl = impl_, done = std::move(done)]() mutable {
+    auto work = [impl] { return impl->remove_all(); };
+    impl->offload("", std::move(work), [impl, done = std::move(done)](host::Status result) mutable {
+      impl->allocations.clear();
+      impl->attached.clear();
+      if (!result) return done(std::unexpected(std::move(result.error()).within("pod network")));
+      done({});
+    });
+  };
+  if (impl_->jobs == 0) return begin();
+  impl_->when_idle = std::move(begin);
+}
+
+std::string PodNet::interface_of(const std::string& uid) const { return impl_->names.link(uid); }
+std::string PodNet::interface_prefix() const { return impl_->names.link_prefix; }
+
+}  // namespace keelson::network
