@@ -1,6 +1,10 @@
 # cmake --install, and the .deb: cmake --build --preset release --target package
 include(GNUInstallDirs)
-install(TARGETS keelson-agent podshim keelsonctl RUNTIME DESTINATION bin)
+foreach(program keelson-agent podshim keelsonctl)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION bin)
+  endif()
+endforeach()
 install(FILES README.md LICENSE DESTINATION share/doc/keelson)
 install(DIRECTORY docs/ DESTINATION share/doc/keelson)
 install(FILES packaging/systemd/keelson-agent.service packaging/systemd/keelson-pods.service
