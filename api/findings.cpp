@@ -1,0 +1,63 @@
+#include "api/findings.h"
+
+#include <fmt/core.h>
+
+#include "api/tree.h"
+
+namespace keelson::api {
+
+namespace {
+
+std::string quoted(std::string_view text) {
+  std::string out;
+  append_json_string(out, text);
+  return out;
+}
+
+}  // namespace
+
+void Findings::required(std::string field, std::string_view detail) {
+  add(std::move(field), detail.empty() ? "Required value" : fmt::format("Required value: {}", detail));
+}
+
+void Findings::invalid(std::string field, std::string_view value, std::string_view detail) {
+  add(std::move(field), fmt::format("Invalid value: {}: {}", quoted(value), detail));
+}
+
+void Findings::invalid(std::string field, int64_t value, std::string_view detail) {
+  add(std::move(field), fmt::format("Invalid value: {}: {}", value, detail));
+}
+
+void Findings::invalid(const std::string& field, std::string_view value, const std::vector<std::string>& complaints) {
+  for (const std::string& complaint : complaints) invalid(field, value, std::string_view(complaint));
+}
+
+void Findings::unsupported(std::string field, std::string_view value, std::span<const std::string_view> supported) {
+  std::string list;
+  for (const std::string_view word : supported) {
+    if (!list.empty()) list += ", ";
+    list += quoted(word);
+  }
+  add(std::move(field), fmt::format("Unsupported value: {}: supported values: {}", quoted(value), list));
+}
+
+void Findings::duplicate(std::string field, std::string_view value) {
+  add(std::move(field), fmt::format("Duplicate value: {}", quoted(value)));
+}
+
+void Findings::not_found(std::string field, std::string_view value) {
+  add(std::move(field), fmt::format("Not found: {}", quoted(value)));
+}
+
+void Findings::forbidden(std::string field, std::string_view detail) {
+  add(std::move(field), fmt::format("Forbidden: {}", detail));
+}
+
+void Findings::too_long(std::string field, size_t most_bytes) {
+  add(std::move(field), fmt::format("Too long: may not be more than {} bytes", most_bytes));
+}
+
+std::string item(std::string_view path, size_t index) { return fmt::format("{}[{}]", path, index); }
+std::string entry(std::string_view path, std::string_view key) { return fmt::format("{}[{}]", path, key); }
+
+}  // namespace keelson::api
