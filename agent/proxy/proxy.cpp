@@ -1,0 +1,470 @@
+#include "agent/proxy/proxy.h"
+
+#include <fmt/core.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "agent/proxy/kernel.h"
+#include "host/log.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+namespace keelson::proxy {
+
+using host::Error;
+using host::IpAddress;
+using host::Result;
+using host::Status;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr size_t kFlowsKept = 1024;
+constexpr auto kRetry = 1s;
+constexpr auto kFlowInterval = 1s;
+constexpr auto kAddressInterval = 10s;
+
+constexpr std::array<const char*, 13> kReasons = {
+    "not_ours",   "forwarded",    "continued",    "no_endpoint", "unknown_port", "foreign_netns", "stale_slot",
+    "bind_refused", "storage_full", "events_lost", "not_ip",      "packet_short", "source_refused"};
+
+const char* reason_name(uint32_t reason) { return reason < kReasons.size() ? kReasons[reason] : "unknown"; }
+
+// The cookie of this thread's network namespace.
+Result<uint64_t> own_netns_cookie() {
+  const host::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return host::sys_fail("socket");
+  uint64_t cookie = 0;
+  socklen_t length = sizeof(cookie);
+  if (getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0)
+    return host::sys_fail("SO_NETNS_COOKIE (kernel 5.14 or later)");
+  return cookie;
+}
+
+// Every address that the node answers to, loopback excepted.
+Result<std::vector<IpAddress>> local_addresses() {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return host::sys_fail("list the node's addresses");
+  std::vector<IpAddress> addresses;
+  for (const auto* it = list; it != nullptr; it = it->ifa_next) {
+    if (it->ifa_addr == nullptr) continue;
+    IpAddress address;
+    if (it->ifa_addr->sa_family == AF_INET) {
+      const auto* in = reinterpret_cast<const sockaddr_in*>(it->ifa_addr);
+      address = IpAddress::from_wire({reinterpret_cast<const uint8_t*>(&in->sin_addr), 4});
+    } else if (it->ifa_addr->sa_family == AF_INET6) {
+      const auto* in = reinterpret_cast<const sockaddr_in6*>(it->ifa_addr);
+      address = IpAddress::from_wire({reinterpret_cast<const uint8_t*>(&in->sin6_addr), 16});
+    } else {
+      continue;
+    }
+    if (!address.is_loopback() && !address.is_unspecified()) addresses.push_back(address);
+  }
+  freeifaddrs(list);
+  std::ranges::sort(addresses);
+  addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
+  return addresses;
+}
+
+std::string address_and_port(const IpAddress& address, uint16_t port) {
+  return address.is_v4() ? fmt::format("{}:{}", address.to_string(), port)
+                         : fmt::format("[{}]:{}", address.to_string(), port);
+}
+
+std::string display(const Vip& vip) {
+  if (vip.node && vip.address.is_unspecified())
+    return fmt::format("*:{}/{}", vip.port, to_string(vip.protocol));
+  return to_string(vip);
+}
+
+void put_addresses(abi::netns& value, const std::vector<IpAddress>& addresses) {
+  for (const auto& address : addresses) {
+    auto& place = address.is_v4() ? value.address4 : value.address6;
+    if (from_abi(place).is_unspecified()) place = to_abi(address);
+  }
+}
+
+const char* name_of(Target::State state) {
+  switch (state) {
+    case Target::State::ready:
+      return "ready";
+    case Target::State::terminating:
+      return "terminating";
+    case Target::State::draining:
+      return "draining";
+  }
+  return "";
+}
+
+}  // namespace
+
+Proxy::Proxy(host::Loop& loop, Settings settings)
+    : loop_(loop),
+      settings_(std::move(settings)),
+      allocations_({.service_cidrs = settings_.service_cidrs,
+                    .first_node_port = settings_.first_node_port,
+                    .last_node_port = settings_.last_node_port}),
+      table_({.name = settings_.node_name, .addresses = settings_.node_addresses, .pod_cidrs = settings_.pod_cidrs}) {}
+
+Proxy::~Proxy() = default;
+
+Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings) {
+  const auto context = [](Error error) { return std::unexpected(std::move(error).within("service proxy")); };
+  std::unique_ptr<Proxy> proxy(new Proxy(loop, std::move(settings)));
+  const auto& set = proxy->settings_;
+
+  if (auto text = host::read_file(set.allocations_file); text) {
+    if (auto loaded = proxy->allocations_.load(*text); !loaded)
+      host::log_warning("service proxy: {}: {}: allocating anew, ignoring", set.allocations_file.string(),
+                        loaded.error().message);
+  } else if (text.error().code != Error::Code::not_found) {
+    return context(text.error());
+  }
+  auto cookie = own_netns_cookie();
+  if (!cookie) return context(cookie.error());
+  proxy->node_cookie_ = *cookie;
+
+  auto kernel = Kernel::open({.bpffs = set.bpffs,
+                              .cgroup_root = set.cgroup_root,
+                              .service_cidrs = set.service_cidrs,
+                              .limits = set.limits});
+  if (!kernel) return context(kernel.error());
+  proxy->kernel_ = std::move(*kernel);
+  if (auto started = proxy->start_over(); !started) return context(started.error());
+
+  auto addresses = local_addresses();
+  if (!addresses) return context(addresses.error());
+  if (auto written = proxy->kernel_->set_node_addresses(*addresses); !written) return context(written.error());
+  abi::netns node{.flags = abi::NETNS_NODE};
+  put_addresses(node, set.node_addresses);
+  if (auto written = proxy->kernel_->set_netns(*cookie, node); !written) return context(written.error());
+  if (auto attached = proxy->kernel_->attach(); !attached) return context(attached.error());
+
+  auto* raw = proxy.get();
+  raw->flow_timer_ = loop.after(kFlowInterval, [raw] { raw->gather_flows(); });
+  return proxy;
+}
+
+// ---- inputs ---------------------------------------------------------------------------
+
+void Proxy::touch() {
+  if (!flush_timer_.armed()) {
+    flush_timer_ = loop_.after(0s, [this] {
+      if (auto done = flush(); !done)
+        host::log_warning("service proxy: {}: trying again, ignoring", done.error().message);
+    });
+  }
+}
+
+void Proxy::set_services(std::vector<api::Service> services) {
+  auto outcome = allocations_.assign(std::move(services), synced_);
+  if (outcome.changed) save_allocations();
+  allocation_problems_ = std::move(outcome.problems);
+  std::map<ServiceName, api::Service> now;
+  for (auto& service : outcome.services) {
+    const ServiceName name{service.metadata.namespace_, service.metadata.name};
+    now.emplace(name, std::move(service));
+  }
+  for (const auto& [name, service] : allocated_) {
+    if (!now.contains(name)) table_.remove_service(name);
+  }
+  for (const auto& [name, service] : now) table_.set_service(service);
+  allocated_ = std::move(now);
+  touch();
+}
+
+void Proxy::set_endpoints(std::vector<api::Endpoints> endpoints) {
+  std::set<ServiceName> gone;
+  for (const auto& [name, known] : table_.endpoints()) gone.insert(name);
+  for (auto& object : endpoints) {
+    gone.erase({object.metadata.namespace_, object.metadata.name});
+    table_.set_endpoints(std::move(object));
+  }
+  for (const auto& name : gone) table_.remove_endpoints(name);
+  touch();
+}
+
+void Proxy::set_pod(const api::Pod& pod) {
+  const ServiceName name{pod.metadata.namespace_, pod.metadata.name};
+  table_.set_pod(pod);
+  touch();
+
+  const auto& uid = pod.metadata.uid;
+  if (const auto old = pod_uids_.find(name); old != pod_uids_.end() && old->second != uid)
+    pod_addresses_.erase(old->second);
+  pod_uids_[name] = uid;
+  std::vector<IpAddress> addresses;
+  for (const auto& ip : pod.status.pod_ips) {
+    if (const auto address = IpAddress::parse(ip.ip)) addresses.push_back(*address);
+  }
+  auto& known = pod_addresses_[uid];
+  if (known == addresses) return;
+  known = std::move(addresses);
+  if (!netns_.contains(uid)) return;
+  if (auto written = write_netns(uid); !written)
+    host::log_warning("service proxy: pod {}: {}, ignoring", to_string(name), written.error().message);
+}
+
+void Proxy::remove_pod(const std::string& namespace_, const std::string& name) {
+  const ServiceName key{namespace_, name};
+  table_.remove_pod(key);
+  if (const auto uid = pod_uids_.find(key); uid != pod_uids_.end()) {
+    pod_addresses_.erase(uid->second);
+    pod_uids_.erase(uid);
+  }
+  touch();
+}
+
+Status Proxy::write_netns(const std::string& uid) {
+  abi::netns value{.flags = abi::NETNS_POD};
+  if (const auto known = pod_addresses_.find(uid); known != pod_addresses_.end()) put_addresses(value, known->second);
+  return kernel_->set_netns(netns_.at(uid).cookie, value);
+}
+
+Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std::string& veth) {
+  if (cookie == node_cookie_) return {};  // hostNetwork: the node's own, registered already
+  const auto old = netns_.find(uid);
+  if (old != netns_.end() && old->second.cookie != cookie) unregister_netns(uid);
+  netns_[uid] = {cookie, veth};
+  if (auto written = write_netns(uid); !written) {
+    netns_.erase(uid);
+    return std::unexpected(std::move(written.error()).within("service proxy: register pod " + uid));
+  }
+  return {};
+}
+
+void Proxy::unregister_netns(const std::string& uid) {
+  const auto it = netns_.find(uid);
+  if (it == netns_.end()) return;
+  if (auto removed = kernel_->remove_netns(it->second.cookie); !removed)
+    host::log_warning("service proxy: pod {}: {}, ignoring", uid, removed.error().message);
+  netns_.erase(it);
+}
+
+void Proxy::synced() {
+  if (synced_) return;
+  synced_ = garbage_ = true;
+  std::vector<api::Service> services;
+  for (const auto& [name, service] : allocated_) services.push_back(service);
+  if (allocations_.assign(std::move(services), true).changed) save_allocations();
+  touch();
+}
+
+// ---- carrying out ---------------------------------------------------------------------
+
+// The shadow from the kernel: at the start, and after a plan that failed half way.
+Status Proxy::start_over() {
+  auto state = kernel_->read();
+  if (!state) return std::unexpected(state.error());
+  planner_ = std::make_unique<Planner>(kernel_->limits());
+  planner_->adopt(*state);
+  return {};
+}
+
+Status Proxy::carry_out(const std::vector<EntryChange>& changes, host::TimePoint now) {
+  const auto plan = planner_->plan(changes, now);
+  if (plan.empty()) return {};
+  return kernel_->apply(plan);
+}
+
+Status Proxy::flush() {
+  flush_timer_.cancel();
+  const auto now = host::Clock::now();
+  auto changes = table_.take_changes();
+  const auto everything = [&] {
+    changes.clear();
+    for (const auto& [key, entry] : table_.entries()) changes.push_back({key, entry});
+    for (const auto& [key, programmed] : planner_->programmed()) {
+      if (!table_.entries().contains(key)) changes.push_back({key, std::nullopt});
+    }
+  };
+  if (failed_) {
+    if (auto restarted = start_over(); !restarted) {
+      retry_timer_ = loop_.after(kRetry, [this] { touch(); });
+      return restarted;
+    }
+    everything();
+    garbage_ = synced_;
+  } else if (garbage_) {
+    everything();
+  }
+  if (!synced_) {
+    // What the kernel has from before the restart stays as it is until all has been heard.
+    std::erase_if(changes, [&](const EntryChange& change) {
+      return !change.entry || (!planner_->programmed().contains(change.key) && planner_->is_adopted(*change.entry));
+    });
+  }
+  auto done = carry_out(changes, now);
+  if (done && garbage_) {
+    done = kernel_->apply(planner_->collect_garbage(now));
+    if (done) {
+      auto registered = kernel_->netns();
+      if (!registered) {
+        done = std::unexpected(registered.error());
+      } else {
+        for (const auto& [uid, netns] : netns_) registered->erase(netns.cookie);
+        registered->erase(node_cookie_);
+        for (const auto& [cookie, value] : *registered) {
+          if (auto removed = kernel_->remove_netns(cookie); !removed) done = removed;
+        }
+      }
+    }
+    garbage_ = !done;
+  }
+  failed_ = !done;
+  last_failure_ = done ? "" : done.error().message;
+  if (failed_) retry_timer_ = loop_.after(kRetry, [this] { touch(); });
+  release_later(now);
+  return done;
+}
+
+void Proxy::release_later(host::TimePoint now) {
+  const auto next = planner_->release(now);
+  if (!next) return;
+  release_timer_ = loop_.after(*next - now, [this] {
+    release_later(host::Clock::now());
+    touch();  // what had no room may have it now
+  });
+}
+
+void Proxy::save_allocations() {
+  loop_.offload(
+      [path = settings_.allocations_file, text = allocations_.text()] {
+        if (auto made = host::make_directories(path.parent_path()); !made) return made;
+        return host::write_file_atomically(path, text);
+      },
+      [path = settings_.allocations_file](Status written) {
+        if (!written)
+          host::log_warning("service proxy: {}: {}, ignoring", path.string(), written.error().message);
+      },
+      reinterpret_cast<uint64_t>(this));
+}
+
+Status Proxy::teardown() {
+  flush_timer_.cancel();
+  release_timer_.cancel();
+  retry_timer_.cancel();
+  flow_timer_.cancel();
+  kernel_.reset();
+  if (auto removed = Kernel::remove_pins(settings_.bpffs); !removed)
+    return std::unexpected(std::move(removed.error()).within("service proxy"));
+  return {};
+}
+
+// ---- looking inside -------------------------------------------------------------------
+
+std::vector<api::Service> Proxy::services_with_allocations() const {
+  std::vector<api::Service> services;
+  services.reserve(allocated_.size());
+  for (const auto& [name, service] : allocated_) services.push_back(service);
+  return services;
+}
+
+std::vector<api::Problem> Proxy::problems() const {
+  auto problems = allocation_problems_;
+  for (auto& problem : table_.problems()) problems.push_back(std::move(problem));
+  for (const auto& [key, why] : planner_->degraded())
+    problems.push_back({.object = "Service " + to_string(key.port.service), .message = to_string(key) + ": " + why});
+  if (!last_failure_.empty()) problems.push_back({.message = "service proxy: " + last_failure_});
+  return problems;
+}
+
+std::vector<ServiceView> Proxy::services() const {
+  std::vector<ServiceView> views;
+  auto degraded = planner_->degraded();
+  for (const auto& [key, programmed] : planner_->programmed()) {
+    ServiceView view{.key = key, .id = programmed.id, .affinity_seconds = programmed.affinity_seconds};
+    for (const auto& vip : programmed.vips) view.vips.push_back(display(vip));
+    for (const auto& [id, target] : programmed.backends) {
+      view.ready += target.state == Target::State::ready;
+      view.terminating += target.state == Target::State::terminating;
+      view.draining += target.state == Target::State::draining;
+    }
+    const auto stat = kernel_->service_stat(programmed.id);
+    view.forwarded = stat.forwarded;
+    view.refused = stat.refused;
+    if (const auto why = degraded.find(key); why != degraded.end()) {
+      view.degraded = why->second;
+      degraded.erase(why);
+    }
+    views.push_back(std::move(view));
+  }
+  for (auto& [key, why] : degraded) views.push_back({.key = key, .degraded = std::move(why)});
+  return views;
+}
+
+std::vector<BackendView> Proxy::backends() const {
+  std::vector<BackendView> views;
+  std::set<uint32_t> seen;
+  for (const auto& [key, programmed] : planner_->programmed()) {
+    for (const auto& [id, target] : programmed.backends) {
+      if (!seen.insert(id).second) continue;
+      views.push_back({.id = id,
+                       .key = key,
+                       .address = address_and_port(target.address, target.port),
+                       .pod = target.pod,
+                       .state = name_of(target.state),
+                       .flows = kernel_->backend_stat(id)});
+    }
+  }
+  return views;
+}
+
+void Proxy::gather_flows() {
+  const auto wall = std::chrono::system_clock::now();
+  const auto monotonic = std::chrono::steady_clock::now();
+  kernel_->drain_flows([&](const abi::flow_event& event) {
+    const auto age = monotonic.time_since_epoch() - std::chrono::nanoseconds(event.time_ns);
+    FlowView view;
+    view.time_us = std::chrono::duration_cast<std::chrono::microseconds>(wall.time_since_epoch() - age).count();
+    view.path = event.hook == abi::HOOK_SOCKET ? "socket" : "packet";
+    const auto client = from_abi(event.client), vip = from_abi(event.vip), backend = from_abi(event.backend);
+    if (!client.is_unspecified()) {
+      view.client = address_and_port(client, event.client_port);
+    } else if (event.netns_cookie == node_cookie_) {
+      view.client = "node";
+    } else {
+      for (const auto& [name, uid] : pod_uids_) {
+        const auto netns = netns_.find(uid);
+        if (netns != netns_.end() && netns->second.cookie == event.netns_cookie) view.client = to_string(name);
+      }
+    }
+    view.vip = address_and_port(vip, event.vip_port);
+    if (!backend.is_unspecified()) view.backend = address_and_port(backend, event.backend_port);
+    view.protocol = to_string(static_cast<Protocol>(event.protocol));
+    if (event.reason != abi::REASON_UNKNOWN_PORT) {
+      if (const auto* owner = planner_->owner_of_service(event.service)) view.service = to_string(owner->port.service);
+    }
+    view.verdict = reason_name(event.reason);
+    if (flows_.size() == kFlowsKept) flows_.pop_front();
+    flows_.push_back(std::move(view));
+  });
+  flow_timer_ = loop_.after(kFlowInterval, [this] { gather_flows(); });
+}
+
+std::vector<FlowView> Proxy::flows() {
+  gather_flows();
+  return {flows_.begin(), flows_.end()};
+}
+
+std::vector<CounterView> Proxy::counters() const {
+  std::vector<CounterView> views;
+  const auto sums = kernel_->counters();
+  if (!sums) return views;
+  for (uint32_t reason = 0; reason < kReasons.size(); ++reason) views.push_back({kReasons[reason], (*sums)[reason]});
+  return views;
+}
+
+Planner::Usage Proxy::usage() const { return planner_->usage(); }
+
+const Limits& Proxy::limits() const { return planner_->limits(); }
+
+}  // namespace keelson::proxy

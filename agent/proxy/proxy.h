@@ -1,0 +1,145 @@
+#pragma once
+// The service proxy: Kubernetes nouns in, the kernel's load balancing out.
+//
+// Owner: main. Loop's thread, all of it. Inputs may be repeated and come in any
+// order; they are gathered for one turn of the loop and then act at once. Nothing
+// that the kernel holds from before a restart is changed or removed until synced()
+// says that everything has been heard.
+//
+// The data plane outlives this object: only teardown() takes it out of the kernel.
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/proxy/allocation.h"
+#include "agent/proxy/plan.h"
+#include "agent/proxy/service_table.h"
+#include "api/object.h"
+#include "host/error.h"
+#include "host/file.h"
+#include "host/ip.h"
+#include "host/loop.h"
+
+namespace keelson::proxy {
+
+class Kernel;
+
+struct Settings {
+  host::Path bpffs = "/sys/fs/bpf/keelson";
+  host::Path cgroup_root;       // v2; what the socket load balancer sees
+  host::Path allocations_file;  // ClusterIPs and NodePorts, kept over reboots
+  std::string node_name;
+  std::vector<host::IpAddress> node_addresses;  // the node's own, primary first (--node-ip)
+  std::vector<host::Cidr> pod_cidrs, service_cidrs;
+  uint16_t first_node_port = 30000, last_node_port = 32767;
+  std::vector<std::string> uplinks;  // interfaces by which clients outside the node come in
+  Limits limits;                     // of new maps; pinned ones keep their sizes
+};
+
+// ---- looking inside -------------------------------------------------------------------
+
+struct ServiceView {
+  EntryKey key;
+  uint32_t id = 0;  // in the kernel's maps
+  std::vector<std::string> vips;  // "10.96.0.1:80/TCP"; the node's ports as "*:30080/TCP"
+  uint32_t ready = 0, terminating = 0, draining = 0;
+  uint32_t affinity_seconds = 0;
+  uint64_t forwarded = 0, refused = 0;  // flows
+  std::string degraded;                 // why it is not, or not all, in the kernel
+};
+
+struct BackendView {
+  uint32_t id = 0;
+  EntryKey key;
+  std::string address, pod, state;  // "10.244.0.5:8080", "web-0", "ready"
+  uint64_t flows = 0;
+};
+
+struct FlowView {
+  int64_t time_us = 0;  // since the epoch
+  std::string path;     // "socket" or "packet"
+  std::string client, vip, backend, protocol, service, verdict;
+};
+
+struct CounterView {
+  std::string reason;  // "forwarded", "no_endpoint", …
+  uint64_t flows = 0;
+};
+
+class Proxy {
+ public:
+  // Attaches to the kernel and registers this thread's network namespace as the node's.
+  static host::Result<std::unique_ptr<Proxy>> create(host::Loop& loop, Settings settings);
+  ~Proxy();
+
+  // Whole sets. Services get their addresses and node ports before this returns.
+  void set_services(std::vector<api::Service> services);
+  void set_endpoints(std::vector<api::Endpoints> endpoints);
+  // One pod of this node, with its status, whenever that has changed.
+  void set_pod(const api::Pod& pod);
+  void remove_pod(const std::string& namespace_, const std::string& name);
+
+  // The network namespace of a pod (not of one with hostNetwork): its processes may
+  // use services from now on. `veth` is the node's end of its link; "" when it has none.
+  host::Status register_netns(const std::string& uid, uint64_t cookie, const std::string& veth);
+  void unregister_netns(const std::string& uid);
+
+  // All sources have spoken and all pods are recovered: what nobody asked for goes.
+  void synced();
+
+  // Carries out what is pending now, instead of in the next turn of the loop. A
+  // failure is kept, reported by problems(), and tried again.
+  host::Status flush();
+
+  // Takes all of it out of the kernel: programs, maps, pins. Nothing else may be
+  // called afterwards.
+  host::Status teardown();
+
+  // As `GET /services` shows them.
+  std::vector<api::Service> services_with_allocations() const;
+  std::vector<api::Problem> problems() const;
+  std::vector<ServiceView> services() const;
+  std::vector<BackendView> backends() const;
+  std::vector<FlowView> flows();  // the latest, oldest first, 1,024 at most
+  std::vector<CounterView> counters() const;
+  Planner::Usage usage() const;
+  const Limits& limits() const;
+
+ private:
+  struct Netns {
+    uint64_t cookie = 0;
+    std::string veth;
+  };
+  Proxy(host::Loop& loop, Settings settings);
+
+  void touch();
+  host::Status carry_out(const std::vector<EntryChange>& changes, host::TimePoint now);
+  host::Status start_over();
+  host::Status write_netns(const std::string& uid);
+  void release_later(host::TimePoint now);
+  void save_allocations();
+  void gather_flows();
+
+  host::Loop& loop_;
+  Settings settings_;
+  Allocations allocations_;
+  ServiceTable table_;
+  std::unique_ptr<Kernel> kernel_;
+  std::unique_ptr<Planner> planner_;
+  bool synced_ = false, garbage_ = false, failed_ = false;
+  uint64_t node_cookie_ = 0;
+  std::map<std::string, Netns> netns_;                                      // by pod uid
+  std::map<std::string, std::vector<host::IpAddress>> pod_addresses_;       // by pod uid
+  std::map<ServiceName, std::string> pod_uids_;
+  std::map<ServiceName, api::Service> allocated_;
+  std::vector<api::Problem> allocation_problems_;
+  std::string last_failure_;
+  std::deque<FlowView> flows_;
+  host::Timer flush_timer_, release_timer_, retry_timer_, flow_timer_, address_timer_;
+};
+
+}  // namespace keelson::proxy
