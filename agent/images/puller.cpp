@@ -413,4 +413,31 @@ Result<std::vector<api::ImageInfo>> run_pull(const ImageDirectory& images, const
   return result;
 }
 
+Result<std::vector<api::ImageInfo>> import_images(const ImageDirectory& images, const host::Path& source,
+                                                  const std::string& name, const PullerSettings& settings) {
+  PullRequest request;
+  request.import = true;
+  if (!name.empty()) {
+    auto parsed = parse_reference(name);
+    if (!parsed) return std::unexpected(std::move(parsed.error()));
+    request.reference = parsed->text();
+  }
+  Fd input(source == "-" ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : open(source.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!input) return sys_fail(source.string());
+  auto imported = run_pull(images, request, &input, settings, nullptr);
+  if (!imported) return std::unexpected(std::move(imported.error()).within("import " + source.string()));
+  return imported;
+}
+
+Result<api::ImageInfo> pull_image(const ImageDirectory& images, PullRequest request, const PullerSettings& settings) {
+  auto parsed = parse_reference(request.reference);
+  if (!parsed) return std::unexpected(std::move(parsed.error()));
+  request.reference = parsed->text();
+  request.import = false;
+  auto pulled = run_pull(images, request, nullptr, settings, nullptr);
+  if (!pulled) return std::unexpected(std::move(pulled.error()));
+  if (pulled->empty()) return fail("the puller brought nothing");
+  return std::move(pulled->front());
+}
+
 }  // namespace keelson::images

@@ -49,4 +49,11 @@ host::Result<std::vector<api::ImageInfo>> run_pull(const ImageDirectory& images,
                                                    const host::Fd* input, const PullerSettings& settings,
                                                    const host::Fd* cancel);
 
+// keelsonctl's two verbs, with or without an agent running. `name` may be empty. The
+// archive (OCI or docker, also compressed) may be a pipe: "-" is stdin.
+host::Result<std::vector<api::ImageInfo>> import_images(const ImageDirectory& images, const host::Path& source,
+                                                        const std::string& name, const PullerSettings& settings = {});
+host::Result<api::ImageInfo> pull_image(const ImageDirectory& images, PullRequest request,
+                                        const PullerSettings& settings = {});
+
 }  // namespace keelson::images
