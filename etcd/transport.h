@@ -1,0 +1,94 @@
+#pragma once
+// One etcd cluster by gRPC, without any policy: which endpoint, when again and what to
+// resume is the client's business (client.h). Implemented by the plug-in
+// libkeelson-etcd.so (grpc_transport.cpp), which is loaded only when there is a cluster
+// to talk to, and by a double in the tests.
+//
+// Called on the loop's thread. Callbacks come on a thread of the transport's own, one at
+// a time, and never after the transport, or the stream that they belong to, has been
+// destroyed: the destructors wait for a callback that is running.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "etcd/messages.h"
+#include "host/error.h"
+
+namespace keelson::etcd {
+
+struct TransportSettings {
+  std::vector<std::string> endpoints;  // as check_endpoint() gives them: "host:port", "[::1]:2379", "unix:/path"
+  bool tls = false;
+  std::string ca, certificate, key;  // PEM, the content; an empty `ca` means the system's roots
+  size_t message_bytes = 16u << 20;  // a longer answer is an error
+};
+
+using Request = std::variant<Range, Put, Delete, Txn, Compact, LeaseGrant, LeaseRevoke>;
+// The alternative at the same place answers.
+using Answer =
+    std::variant<RangeAnswer, PutAnswer, DeleteAnswer, TxnAnswer, CompactAnswer, LeaseGrantAnswer, LeaseRevokeAnswer>;
+
+struct CallError {
+  host::Error error;
+  bool compacted = false;   // the revision asked for is gone
+  bool too_large = false;   // the answer was longer than message_bytes
+  bool never_sent = false;  // no connection: the request cannot have had an effect
+};
+using CallResult = std::expected<Answer, CallError>;
+
+struct WatchRequest {
+  std::string key, range_end;
+  int64_t start_revision = 0;  // 0: from now on
+};
+struct WatchBatch {
+  uint64_t cluster_id = 0;
+  int64_t revision = 0;  // of the store; everything up to it has been told (0 in a fragment that is not the last)
+  bool created = false;  // the answer to the request; no events
+  std::vector<Event> events;
+};
+// Batches, then one end.
+struct WatchEnd {
+  host::Error error;
+  int64_t compact_revision = 0;  // not 0: the start revision is gone, and this is the oldest one there is
+};
+using WatchNews = std::variant<WatchBatch, WatchEnd>;
+
+struct KeepAliveAnswer {
+  int64_t ttl_seconds = 0;  // 0: there is no such lease any more
+};
+using KeepAliveNews = std::expected<KeepAliveAnswer, host::Error>;
+
+// Something that goes on. Destroying it ends it, without a callback.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Keep-alive: sends one beat. A watch has nothing to beat.
+  virtual void beat() = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual void call(size_t endpoint, Request request, std::chrono::milliseconds deadline,
+                    std::move_only_function<void(CallResult)> done) = 0;
+  virtual std::unique_ptr<Stream> watch(size_t endpoint, WatchRequest request, std::function<void(WatchNews)> news) = 0;
+  virtual std::unique_ptr<Stream> keep_alive(size_t endpoint, int64_t lease,
+                                             std::function<void(KeepAliveNews)> news) = 0;
+};
+
+// Loads the plug-in, once per process (it stays loaded), and makes a transport. It is
+// looked for as ../lib/keelson/libkeelson-etcd.so from the directory of this program,
+// which fits the build tree and an installation alike. Takes some 20 ms. unsupported
+// when it is not there or not of this version.
+host::Result<std::unique_ptr<Transport>> load_transport(const TransportSettings& settings);
+
+// The plug-in's one symbol. The versions must be equal: both sides are built from this header.
+inline constexpr unsigned kTransportVersion = 1;
+inline constexpr const char* kTransportSymbol = "keelson_etcd_transport";
+using TransportFactory = Transport* (*)(unsigned version, const TransportSettings& settings, host::Error& error);
+
+}  // namespace keelson::etcd
