@@ -14,7 +14,7 @@
 //   GET    /exec/{namespace}/{pod}/{container}          WebSocket v5.channel.k8s.io or v4:
 //                                                       ?command=…&stdin&stdout&stderr&tty
 //   GET    /services /backends /images /status          lists, as JSON
-//   GET    /flows                                       JSON lines, as they happen
+//   GET    /flows                                       the latest, as JSON lines; ?follow goes on
 //   POST   /drain                                       answers when it is done
 //
 // Loop's thread. main owns it; the views must outlive it.

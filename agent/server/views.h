@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -81,20 +80,14 @@ struct Flow {
   std::string path;      // "socket", "node-port", …
 };
 
-// A subscription; destroying it ends it.
-class FlowWatch {
- public:
-  virtual ~FlowWatch() = default;
-};
-
 class ServiceView {
  public:
   virtual ~ServiceView() = default;
   // With the addresses and ports that they were given.
   virtual std::vector<api::Service> services() = 0;
   virtual std::vector<Backend> backends() = 0;
-  // Unsupported when the data plane tells of no flows.
-  virtual host::Result<std::unique_ptr<FlowWatch>> watch_flows(std::function<void(const Flow&)> listener) = 0;
+  // The latest sampled flows, oldest first.
+  virtual std::vector<Flow> flows() = 0;
 };
 
 struct SourceStatus {
