@@ -39,8 +39,6 @@ using host::log_info;
 using host::log_warning;
 using host::Path;
 
-constexpr auto kFlowInterval = std::chrono::milliseconds(500);
-
 // What the flags leave to be found out, and what they say in words.
 struct Node {
   std::string name;
@@ -165,19 +163,20 @@ std::vector<std::string> find_uplinks(const std::string& pod_interface_prefix) {
   return uplinks;
 }
 
-int64_t unix_seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+std::string level_name(api::SecurityLevel level) {
+  switch (level) {
+    case api::SecurityLevel::privileged:
+      return "privileged";
+    case api::SecurityLevel::baseline:
+      return "baseline";
+    case api::SecurityLevel::restricted:
+      return "restricted";
+  }
+  return {};
 }
 
-server::Flow to_server(const proxy::FlowView& flow) {
-  return {.time_us = flow.time_us,
-          .protocol = flow.protocol,
-          .source = flow.client,
-          .frontend = flow.vip,
-          .backend = flow.backend,
-          .service = flow.service,
-          .verdict = flow.verdict,
-          .path = flow.path};
+int64_t unix_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 // The agent: owns the rooms, and is what each of them sees of the others.
@@ -230,8 +229,7 @@ class Agent : private pods::PodsListener,
     return drained_ ? std::vector<api::Service>() : proxy_->services_with_allocations();
   }
   std::vector<server::Backend> backends() override;
-  host::Result<std::unique_ptr<server::FlowWatch>> watch_flows(
-      std::function<void(const server::Flow&)> listener) override;
+  std::vector<server::Flow> flows() override;
 
   // --- server::NodeView
   server::NodeStatus status() override;
@@ -239,6 +237,7 @@ class Agent : private pods::PodsListener,
   void drain(api::StatusCallback done) override;
   std::string not_ready() override;
 
+  images::InUse images_in_use() const;
   void take_down();
   void finish_drain(host::Status status);
   std::vector<api::Problem> problems() const;
@@ -304,7 +303,8 @@ host::Status Agent::start() {
   if (!proxy) return std::unexpected(std::move(proxy.error()).within("service proxy"));
   proxy_ = std::move(*proxy);
 
-  auto images = images::Store::create(*loop_, {.root_dir = options_.root_dir});
+  auto images =
+      images::Store::create(*loop_, Path(options_.root_dir) / "images", {.in_use = [this] { return images_in_use(); }});
   if (!images) return std::unexpected(std::move(images.error()).within("image store"));
   images_ = std::move(*images);
 
@@ -449,15 +449,14 @@ void Agent::exec(const api::Pod& pod, const std::string& container, api::ExecSpe
 
 void Agent::store(server::PushOrder order,
                   std::move_only_function<void(std::expected<server::PushReceipt, server::PushRefusal>)> done) {
-  sources_->push_store(
-      {.manifest = std::move(order.manifest), .replace = order.replace, .only = std::move(order.only)},
-      [done = std::move(done)](std::expected<sources::Pushed, sources::PushError> result) mutable {
-        if (!result) {
-          done(std::unexpected(server::PushRefusal{result.error().error, result.error().problems}));
-        } else {
-          done(server::PushReceipt{result->keys, result->warnings});
-        }
-      });
+  sources_->push_store({.manifest = std::move(order.manifest), .replace = order.replace, .only = std::move(order.only)},
+                       [done = std::move(done)](std::expected<sources::Pushed, sources::PushError> result) mutable {
+                         if (!result) {
+                           done(std::unexpected(server::PushRefusal{result.error().error, result.error().problems}));
+                         } else {
+                           done(server::PushReceipt{result->keys, result->warnings});
+                         }
+                       });
 }
 
 void Agent::remove(const api::ObjectKey& key, api::StatusCallback done) { sources_->push_remove(key, std::move(done)); }
@@ -492,39 +491,20 @@ std::vector<server::Backend> Agent::backends() {
   return result;
 }
 
-// Passes on what the proxy has sampled since the last look.
-class PolledFlows : public server::FlowWatch {
- public:
-  PolledFlows(host::Loop& loop, proxy::Proxy& proxy, std::function<void(const server::Flow&)> listener)
-      : loop_(loop), proxy_(proxy), listener_(std::move(listener)) {
-    for (const auto& flow : proxy_.flows()) latest_ = std::max(latest_, flow.time_us);
-    look_later();
+std::vector<server::Flow> Agent::flows() {
+  std::vector<server::Flow> result;
+  if (drained_) return result;
+  for (const auto& flow : proxy_->flows()) {
+    result.push_back({.time_us = flow.time_us,
+                      .protocol = flow.protocol,
+                      .source = flow.client,
+                      .frontend = flow.vip,
+                      .backend = flow.backend,
+                      .service = flow.service,
+                      .verdict = flow.verdict,
+                      .path = flow.path});
   }
-
- private:
-  void look_later() {
-    timer_ = loop_.after(kFlowInterval, [this] {
-      const int64_t before = latest_;
-      look_later();  // first: the listener may end us
-      for (const auto& flow : proxy_.flows()) {
-        if (flow.time_us <= before) continue;
-        latest_ = std::max(latest_, flow.time_us);
-        listener_(to_server(flow));
-      }
-    });
-  }
-
-  host::Loop& loop_;
-  proxy::Proxy& proxy_;
-  std::function<void(const server::Flow&)> listener_;
-  int64_t latest_ = 0;
-  host::Timer timer_;
-};
-
-host::Result<std::unique_ptr<server::FlowWatch>> Agent::watch_flows(
-    std::function<void(const server::Flow&)> listener) {
-  if (draining_) return host::fail(host::Error::Code::unavailable, "the node is drained");
-  return std::make_unique<PolledFlows>(*loop_, *proxy_, std::move(listener));
+  return result;
 }
 
 std::vector<api::Problem> Agent::problems() const {
@@ -548,13 +528,12 @@ server::NodeStatus Agent::status() {
   for (const auto& source : sources_->status()) {
     result.sources.push_back({.name = source.name,
                               .location = source.location,
-                              .policy = api::to_string(node_.policy.level(source.name)),
+                              .policy = level_name(node_.policy.level(source.name)),
                               .heard = source.spoken,
                               .last_error = source.last_error,
                               .objects = static_cast<int64_t>(source.objects)});
   }
   result.problems = problems();
-  result.notices = runtime_->notices();
   const auto pods = pods_->list();
   const auto ready = std::ranges::count_if(pods, [](const api::Pod& pod) {
     return std::ranges::any_of(pod.status.conditions,
@@ -590,11 +569,24 @@ void Agent::refresh_metrics() {
   metrics_.gauge("keelson_problems", "Problems that keelsonctl status shows.", {{"severity", "warning"}}).set(warnings);
   if (drained_) return;
   for (const auto& counter : proxy_->counters()) {
-    metrics_.gauge("keelson_service_flows", "Flows that the service programs decided, by verdict.",
-                   {{"verdict", counter.reason}})
+    metrics_
+        .gauge("keelson_service_flows", "Flows that the service programs decided, by verdict.",
+               {{"verdict", counter.reason}})
         .set(static_cast<double>(counter.flows));
   }
   metrics_.gauge("keelson_services", "Services on this node.").set(static_cast<double>(services().size()));
+}
+
+// What garbage collection must leave: the images of every Pod that is wanted here.
+images::InUse Agent::images_in_use() const {
+  images::InUse result;
+  if (!pods_) return result;
+  for (const auto& pod : pods_->list()) {
+    for (const auto* containers : {&pod.spec.init_containers, &pod.spec.containers}) {
+      for (const auto& container : *containers) result.insert(container.image);
+    }
+  }
+  return result;
 }
 
 // ---- drain -----------------------------------------------------------------------------------
@@ -615,10 +607,10 @@ void Agent::take_down() {
   network_->teardown([this](host::Status network) {
     auto proxy = proxy_->teardown();
     drained_ = true;
-    runtime_->remove_everything([this, network = std::move(network), proxy = std::move(proxy)](host::Status runtime) {
+    runtime_->drained([this, network = std::move(network), proxy = std::move(proxy)](host::Status runtime) {
       std::vector<std::string> failures;
-      for (const auto* status : {&network, &proxy, &runtime}) {
-        if (!status->has_value()) failures.push_back(status->error().message);
+      for (const host::Status& status : {network, proxy, runtime}) {
+        if (!status) failures.push_back(status.error().message);
       }
       if (failures.empty()) {
         log_info("drained");
