@@ -315,22 +315,25 @@ struct RuleWriter {
     nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, match.set.c_str());
     if (match.negate) nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
   }
-  void operator()(const MatchLocal& match) {
+  void fib(uint32_t result, uint32_t flags) {
     auto* expr = add("fib");
-    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_FLAGS, match.destination ? NFTA_FIB_F_DADDR : NFTA_FIB_F_SADDR);
+    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_RESULT, result);
+    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_FLAGS, flags);
     nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
-    const uint32_t local = RTN_LOCAL;
-    compare(match.negate, &local, sizeof local);
   }
-  void operator()(const MatchSpoofed&) {
-    auto* expr = add("fib");
-    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_OIF);
-    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF | NFTA_FIB_F_PRESENT);
-    nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+  void no_route(uint32_t flags) {
+    fib(NFT_FIB_RESULT_OIF, flags | NFTA_FIB_F_PRESENT);
     const uint32_t missing = 0;
     compare(false, &missing, sizeof missing);
   }
+  void operator()(const MatchLocal& match) {
+    fib(NFT_FIB_RESULT_ADDRTYPE, match.destination ? NFTA_FIB_F_DADDR : NFTA_FIB_F_SADDR);
+    const uint32_t local = RTN_LOCAL;
+    compare(match.negate, &local, sizeof local);
+  }
+  // Not by the address's type: for IPv4 the kernel looks that up among local addresses only.
+  void operator()(const MatchUnreachable&) { no_route(NFTA_FIB_F_DADDR); }
+  void operator()(const MatchSpoofed&) { no_route(NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF); }
   void any_bit(uint32_t bits) {
     bitwise(NFT_REG_1, bits, 0);
     const uint32_t none = 0;
@@ -403,6 +406,10 @@ struct RuleWriter {
     auto* expr = nat(NFT_NAT_DNAT, v4 ? AF_INET : AF_INET6);
     if (map->data.size() == 2) nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MIN, v4 ? NFT_REG32_01 : NFT_REG32_04);
   }
+  // masq, unlike nat, does not conclude from the registers that there is a range.
+  static uint32_t nat_flags(bool range, bool random) {
+    return (range ? NF_NAT_RANGE_PROTO_SPECIFIED : 0) | (random ? NF_NAT_RANGE_PROTO_RANDOM_FULLY : 0);
+  }
   void port_range(uint32_t low, uint32_t high, uint16_t first, uint16_t last) {
     immediate_port(low, first);
     immediate_port(high, std::max(first, last));
@@ -417,7 +424,7 @@ struct RuleWriter {
       nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG_2);
       nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MAX, NFT_REG_3);
     }
-    if (action.random) nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+    nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, nat_flags(action.first_port != 0, action.random));
   }
   void operator()(const Masquerade& action) {
     if (action.first_port != 0) port_range(NFT_REG_1, NFT_REG_2, action.first_port, action.last_port);
@@ -426,7 +433,7 @@ struct RuleWriter {
       nftnl_expr_set_u32(expr, NFTNL_EXPR_MASQ_REG_PROTO_MIN, NFT_REG_1);
       nftnl_expr_set_u32(expr, NFTNL_EXPR_MASQ_REG_PROTO_MAX, NFT_REG_2);
     }
-    if (action.random) nftnl_expr_set_u32(expr, NFTNL_EXPR_MASQ_FLAGS, NF_NAT_RANGE_PROTO_RANDOM_FULLY);
+    nftnl_expr_set_u32(expr, NFTNL_EXPR_MASQ_FLAGS, nat_flags(action.first_port != 0, action.random));
   }
   void operator()(const Reject& action) {
     struct Codes {

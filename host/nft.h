@@ -94,8 +94,12 @@ struct MatchLocal {
   bool destination = true;
   bool negate = false;
 };
+// No route leads to the destination, or an unreachable one: `fib daddr oif missing`. Not
+// for IPv6 addresses of this host, which the kernel reports as missing too. In
+// prerouting, input and forward only, like the next.
+struct MatchUnreachable {};
 // No route leads back to the source through the interface that it came in by:
-// `fib saddr . iif oif missing`. In prerouting, input and forward only.
+// `fib saddr . iif oif missing`.
 struct MatchSpoofed {};
 struct MatchConnectionState {  // NF_CT_STATE_* bits as nft has them
   static constexpr uint32_t kInvalid = 1, kEstablished = 2, kRelated = 4, kNew = 8, kUntracked = 64;
@@ -105,7 +109,7 @@ struct MatchConnectionStatus {  // IPS_* of linux/netfilter/nf_conntrack_common.
   uint32_t any_of = 0;
 };
 using Match = std::variant<MatchFamily, MatchMark, MatchProtocol, MatchAddress, MatchPort, MatchInterface, MatchSet,
-                           MatchLocal, MatchSpoofed, MatchConnectionState, MatchConnectionStatus>;
+                           MatchLocal, MatchUnreachable, MatchSpoofed, MatchConnectionState, MatchConnectionStatus>;
 
 inline MatchMark mark_is(uint32_t value, uint32_t mask) { return {Field::mark, value, mask, false}; }
 inline MatchAddress from(const Cidr& network) { return {false, network, false}; }

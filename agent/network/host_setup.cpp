@@ -121,6 +121,18 @@ host::nft::Table pod_table(const Networks& networks, const Names& names) {
                              .counter = true,
                              .comment = "a source address that is not the pod's own"});
 
+  // A pod's connect() still holds its socket when an ICMP error comes back within the same
+  // call, and then only tries again a second later (tcp_v4_err: sock_owned_by_user). A
+  // reset is queued for it instead.
+  nft::Chain to_nobody{.name = "to-nobody",
+                       .base = nft::BaseChain{nft::ChainType::filter, nft::Hook::prerouting, nft::kPriorityFilter}};
+  for (const auto* cidrs : {&networks.pods, &networks.services})
+    for (const auto& inside : *cidrs)
+      to_nobody.rules.push_back(
+          {.match = {nft::MatchInterface{.name = pods}, nft::MatchConnectionState{nft::MatchConnectionState::kNew},
+                     nft::MatchProtocol{IPPROTO_TCP}, nft::to(inside), nft::MatchUnreachable{}},
+           .action = nft::Reject{nft::Reject::tcp_reset}});
+
   nft::Chain leaving{.name = "leaving",
                      .base = nft::BaseChain{nft::ChainType::nat, nft::Hook::postrouting, nft::kPrioritySrcNat + 10}};
   for (const auto& source : networks.pods) {
@@ -136,7 +148,9 @@ host::nft::Table pod_table(const Networks& networks, const Names& names) {
     }
     leaving.rules.push_back({std::move(leaves), nft::Masquerade{}});
   }
-  return {.family = nft::Family::inet, .name = names.table, .chains = {std::move(from_pods), std::move(leaving)}};
+  return {.family = nft::Family::inet,
+          .name = names.table,
+          .chains = {std::move(from_pods), std::move(to_nobody), std::move(leaving)}};
 }
 
 uint32_t uplink_mtu(const HostView& host) {

@@ -36,7 +36,8 @@ bool is_ours(const host::Route& route, const HostView& host, const Names& names)
 host::RouteBatch plan_unreachable_routes(const Networks& networks, const HostView& host, const Names& names);
 
 // One table: a pod cannot send with an address that is not its own (a fib lookup, the
-// same rule for all pods), and what leaves the pod network takes the host's address. The
+// same rule for all pods), a connection from a pod to an address that nobody has is reset
+// at once, and what leaves the pod network takes the host's address. The
 // source ports of that stay above 32767, clear of NodePorts, which would catch the
 // answers. Postrouting comes behind the service proxy's, whose translation wins.
 host::nft::Table pod_table(const Networks& networks, const Names& names);
