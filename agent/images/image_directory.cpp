@@ -30,7 +30,7 @@ using std::chrono::system_clock;
 
 constexpr uint64_t kMaxReserve = 2ull << 30;
 constexpr uint64_t kMaxReserveInodes = 100'000;
-const std::string kHeld = "held-";  // + hex: an empty directory in staging
+constexpr std::string_view kHeld = "held-";  // + hex: an empty directory in staging
 constexpr size_t kMaxReferenceFile = 64 << 10;
 // A partial download that nobody has resumed for this long is given up.
 constexpr auto kPartialAge = std::chrono::hours(24);
@@ -57,6 +57,26 @@ system_clock::time_point time_of(const timespec& time) {
       std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec)));
 }
 
+// A file that the puller wrote: through no link of its making.
+Result<std::string> read_beneath(const Fd& directory, const std::string& path, size_t limit) {
+  auto fd = open_beneath(directory.get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  struct stat info{};
+  if (fstat(fd->get(), &info) != 0) return sys_fail(path);
+  if (!S_ISREG(info.st_mode) || static_cast<uint64_t>(info.st_size) > limit) {
+    return fail(Error::Code::invalid, fmt::format("{} is no file of at most {} bytes", path, limit));
+  }
+  std::string text(static_cast<size_t>(info.st_size), 0);
+  for (size_t at = 0; at < text.size();) {
+    ssize_t got = read(fd->get(), text.data() + at, text.size() - at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return sys_fail(path);
+    if (got == 0) return fail(Error::Code::invalid, path + " became shorter");
+    at += static_cast<size_t>(got);
+  }
+  return text;
+}
+
 bool in_use(const StoredReference& reference, const InUse& used) {
   return used.contains(reference.config) || used.contains(reference.name) ||
          std::ranges::any_of(reference.image.digests, [&](const auto& digest) { return used.contains(digest); });
@@ -77,7 +97,7 @@ Status Staging::commit_layer(const Digest& diff_id) {
   if (!layer) return within(std::move(layer.error()));
   auto root = open_beneath(layer->get(), "root", O_RDONLY | O_DIRECTORY);
   if (!root) return within(std::move(root.error()));
-  auto text = host::read_file(path_ / diff_id.hex / "layer.json", kMaxLayerRecord);
+  auto text = read_beneath(directory_, diff_id.hex + "/layer.json", kMaxLayerRecord);
   if (!text) return within(std::move(text.error()));
   auto record = decode_layer_record(*text);
   if (!record) return within(std::move(record.error()));
@@ -88,7 +108,8 @@ Status Staging::commit_layer(const Digest& diff_id) {
   auto lock = owner_->lock();
   if (!lock) return std::unexpected(std::move(lock.error()));
   // Until its image has come, this is what keeps others from removing it.
-  if (mkdirat(directory_.get(), (kHeld + diff_id.hex).c_str(), 0700) != 0 && errno != EEXIST) return sys_fail("mkdir");
+  if (mkdirat(directory_.get(), (std::string(kHeld) + diff_id.hex).c_str(), 0700) != 0 && errno != EEXIST)
+    return sys_fail("mkdir");
   Fd layers(openat(owner_->directory_.get(), "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!layers) return sys_fail("open layers");
   if (renameat2(directory_.get(), diff_id.hex.c_str(), layers.get(), diff_id.hex.c_str(), RENAME_NOREPLACE) != 0) {
@@ -110,7 +131,7 @@ Status Staging::commit_image(const StagedImage& image) {
   std::vector<Digest> diff_ids;
   std::vector<std::pair<std::string, std::string>> contents;  // hex, text
   for (const auto& digest : documents) {
-    auto text = host::read_file(path_ / "blobs" / digest.hex, kMaxManifestBytes);
+    auto text = read_beneath(directory_, "blobs/" + digest.hex, kMaxManifestBytes);
     if (!text && text.error().code == Error::Code::not_found && digest != *config) continue;  // an index
     if (!text) return std::unexpected(std::move(text.error()));
     if (sha256(*text) != digest) return fail(Error::Code::invalid, "wrong digest: " + digest.text());

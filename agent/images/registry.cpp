@@ -32,10 +32,10 @@ constexpr int64_t kLongestWaitMs = 5'000;
 constexpr int64_t kLongestRetryAfterMs = 30'000;
 constexpr size_t kMaxTokenBytes = 1u << 20;
 
-const std::vector<std::string> kManifestAccept = {
+constexpr const char* kManifestAccept =
     "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json, "
-    "application/vnd.docker.distribution.manifest.v2+json"};
+    "application/vnd.docker.distribution.manifest.v2+json";
 
 std::string base64(std::string_view text) {
   std::string out(4 * ((text.size() + 2) / 3), '\0');
@@ -295,7 +295,7 @@ Result<std::unique_ptr<Transfer>> Registry::get(const std::string& path, const s
 
 Result<std::pair<Descriptor, std::string>> Registry::resolve() {
   std::string path = fmt::format("/v2/{}/manifests/{}", reference_.repository, reference_.version());
-  auto transfer = get(path, kManifestAccept);
+  auto transfer = get(path, {kManifestAccept});
   if (!transfer) return std::unexpected(within(std::move(transfer.error())));
   auto text = (*transfer)->body(kMaxManifestBytes);
   if (!text) return std::unexpected(within(std::move(text.error())));
@@ -312,7 +312,7 @@ Result<std::pair<Descriptor, std::string>> Registry::resolve() {
 Result<std::string> Registry::document(const Descriptor& descriptor, bool manifest) {
   std::string path =
       fmt::format("/v2/{}/{}/{}", reference_.repository, manifest ? "manifests" : "blobs", descriptor.digest.text());
-  auto transfer = get(path, manifest ? kManifestAccept : std::vector<std::string>{});
+  auto transfer = get(path, manifest ? std::vector<std::string>{kManifestAccept} : std::vector<std::string>{});
   if (!transfer) return std::unexpected(within(std::move(transfer.error())));
   auto text = (*transfer)->body(kMaxManifestBytes);
   if (!text) return std::unexpected(within(std::move(text.error())));
