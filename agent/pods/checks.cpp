@@ -179,14 +179,9 @@ class RealChecks : public Checks {
     http::Fetch request;
     request.url = fmt::format("{}://{}:{}{}{}", tls ? "https" : "http", bracketed(host), *port,
                               get.path.starts_with('/') ? "" : "/", get.path);
-    request.headers.push_back({"User-Agent", "kube-probe/1.30"});
-    bool accepts = false;
-    for (const auto& header : get.http_headers) {
-      accepts = accepts || header.name == "Accept";
-      if (header.name == "User-Agent") request.headers.clear();
-      request.headers.push_back({header.name, header.value});
-    }
-    if (!accepts) request.headers.push_back({"Accept", "*/*"});
+    request.headers.add("User-Agent", "kube-probe/1.30");
+    request.headers.add("Accept", "*/*");
+    for (const auto& header : get.http_headers) request.headers.set(header.name, header.value);
     if (check.timeout > Duration::zero()) request.timeout = check.timeout;
     request.body_limit = kOutputLimit;
     request.truncate_body = true;

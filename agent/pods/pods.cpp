@@ -111,13 +111,13 @@ void Pods::reconcile(const api::DesiredState& desired) {
   for (auto& [name, slot] : slots_) {
     auto found = wanted.find(name);
     const auto* pod = found == wanted.end() ? nullptr : found->second;
-    bool same = pod != nullptr && !pod->metadata.deletion_timestamp && pod->metadata.uid == slot.desired.metadata.uid &&
-                pod->spec == slot.desired.spec;
+    bool same = pod != nullptr && !pod->metadata.deletion_timestamp && pod->metadata.uid == slot.worker->uid() &&
+                pod->spec == slot.worker->pod().spec;
     bool stopping = slot.worker->state().forget;
     if (same && !stopping) {
       slot.next.reset();
-      if (pod->metadata != slot.desired.metadata) {
-        slot.desired.metadata = pod->metadata;
+      if (pod->metadata != slot.worker->pod().metadata) {
+        slot.publish_anyway = true;
         slot.worker->set_metadata(pod->metadata);
       }
       touched.push_back(slot.worker);
@@ -130,6 +130,7 @@ void Pods::reconcile(const api::DesiredState& desired) {
     if (pod != nullptr && pod->metadata.deletion_grace_period_seconds)
       grace = std::chrono::seconds(*pod->metadata.deletion_grace_period_seconds);
     host::log_info("pod {}/{}: {}", name.first, name.second, slot.next ? "replaced" : "removed");
+    slot.publish_anyway = true;  // with its deletionTimestamp
     slot.worker->send(event::Terminate{grace});
   }
   for (const auto& worker : touched) {
@@ -179,10 +180,8 @@ void Pods::adopt(const std::map<NamespacedName, const api::Pod*>& wanted) {
 }
 
 void Pods::install(Slot& slot, api::Pod pod, const api::RecoveredPod* recovered) {
-  slot.desired = pod;
-  slot.published = pod;
-  slot.published.status = {};
-  slot.published_once = false;
+  slot.published = {};
+  slot.publish_anyway = true;
   by_uid_[pod.metadata.uid] = name_of(pod);
   slot.worker = recovered != nullptr ? Worker::adopt(around_, std::move(pod), *recovered)
                                      : Worker::create(around_, std::move(pod));
@@ -253,6 +252,7 @@ void Pods::stop_all(std::function<void()> done) {
   }
   for (auto& [name, slot] : slots_) {
     slot.next.reset();
+    slot.publish_anyway = true;
     slot.worker->send(event::Terminate{});
   }
   wake();
@@ -340,10 +340,10 @@ void Pods::flush() {
     }
     if (stage != Stage::gone) {
       auto pod = slot.worker->render(slot.published);
-      if (slot.published_once && pod == slot.published) continue;
-      slot.published = std::move(pod);
-      slot.published_once = true;
-      listener_.pod_changed(slot.published);
+      if (!slot.publish_anyway && pod.status == slot.published) continue;
+      slot.publish_anyway = false;
+      slot.published = pod.status;
+      listener_.pod_changed(pod);
       continue;
     }
     by_uid_.erase(slot.worker->uid());

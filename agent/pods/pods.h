@@ -27,7 +27,9 @@
 
 namespace keelson::pods {
 
-// Called on the loop's thread, never inside a call into Pods but stop_all().
+// Called on the loop's thread. The sandbox's news may come from within a call into
+// Pods, so that nothing is a turn late; what changed and what went comes at the
+// turn's end.
 class PodsListener {
  public:
   virtual ~PodsListener() = default;
@@ -62,7 +64,8 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
   // All that is desired, whole, each time it changed. Services in it are ignored:
   // set_services() has them with their addresses.
   void apply(const api::DesiredState& desired);
-  // For the environment of containers started from now on.
+  // For the environment of containers started from now on: before the first apply(),
+  // or the first containers know no Services.
   void set_services(const std::vector<api::Service>& services);
   // Drain: stops every pod gracefully and calls back when all are gone; nothing is
   // started from now on.
@@ -85,10 +88,9 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
  private:
   struct Slot {
     std::shared_ptr<Worker> worker;  // shared with its calls under way, which hold it weakly
-    api::Pod desired;                // as it was given, to compare with
     std::optional<api::Pod> next;    // to be started when the worker's pod has gone
-    api::Pod published;
-    bool published_once = false;
+    api::PodStatus published;        // the status that was published last
+    bool publish_anyway = true;      // not yet, or more than the status has changed
     bool dirty = false;
   };
   using Slots = std::map<NamespacedName, Slot>;

@@ -476,6 +476,7 @@ void Worker::perform(const effect::StartContainer& start) {
 }
 
 void Worker::launch(size_t i, uint32_t attempt, api::ContainerSpec spec) {
+  images_[i].found.reset();  // the next attempt looks again
   around_.runtime.start_container(
       std::move(spec), guarded([i, attempt](Worker& self, host::Result<api::StartedContainer> started) {
         if (started) {
@@ -578,14 +579,14 @@ void Worker::perform(const effect::Log& log) {
 
 // ---- status
 
-api::Pod Worker::render(const api::Pod& before) const {
+api::Pod Worker::render(const api::PodStatus& before) const {
   StatusFacts facts;
   facts.host_ips = around_.settings.node.ips;
   facts.pod_ips = ips_;
   facts.start_time_us = start_time_us_;
   for (const auto& image : images_) facts.images.push_back(image.shown);
   api::Pod pod = pod_;
-  pod.status = make_status(pod_, plan_, state_, facts, before.status, around_.scheduler.now().wall_us);
+  pod.status = make_status(pod_, plan_, state_, facts, before, around_.scheduler.now().wall_us);
   if (deleted_at_us_ != 0 && !pod.metadata.deletion_timestamp) {
     auto grace = std::chrono::duration_cast<std::chrono::seconds>(plan_.grace).count();
     pod.metadata.deletion_timestamp = api::Time{deleted_at_us_ / 1'000'000 + grace};

@@ -72,8 +72,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const std::string& uid() const { return pod_.metadata.uid; }
   const State& state() const { return state_; }
   bool gone() const { return state_.stage == Stage::gone; }
-  // The pod with its status as of now, from the one published before.
-  api::Pod render(const api::Pod& before) const;
+  // The pod with its status as of now; `before` is the one published before.
+  api::Pod render(const api::PodStatus& before) const;
   std::string log_path(const std::string& container, uint32_t attempt) const;
   const Plan& plan() const { return plan_; }
 
