@@ -18,7 +18,7 @@ namespace keelson::api {
 
 inline constexpr size_t kMaxText = size_t{4} << 20;  // bytes of one text
 inline constexpr int kMaxDepth = 64;                 // lists and objects within each other
-inline constexpr size_t kMaxValues = 500'000;        // in one text, aliases expanded
+inline constexpr size_t kMaxValues = 200'000;        // in one text, aliases expanded
 
 struct Node {
   enum class Kind : uint8_t { null, boolean, integer, real, string, list, object };
