@@ -152,6 +152,12 @@ void RouteBatch::set_up(int link) {
   requests_.push_back(message.request(fmt::format("set link {} up", link)));
 }
 
+void RouteBatch::settle(int link) {
+  Message message(RTM_GETLINK, 0);
+  message.header(ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link});
+  requests_.push_back(message.request(fmt::format("look at link {}", link)));
+}
+
 void RouteBatch::disable_ipv6_autoconfiguration(int link) {
   Message message(RTM_NEWLINK, 0);
   message.header(ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link});

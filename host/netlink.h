@@ -84,6 +84,11 @@ class RouteBatch {
   // other end of a veth. Takes some ms: the kernel waits until nobody uses it.
   void delete_link(const std::string& name);
   void set_up(int link);
+  // Lets a link that has just got its carrier (a veth, by its other end's coming up) send at
+  // once: the kernel acts upon that in its own time and until then drops what is sent, but
+  // asking for the link hurries it (linkwatch_sync_dev in rtnl_getlink, Linux 6.8 and its
+  // stable branches).
+  void settle(int link);
   // No IPv6 link-local address made by the kernel itself (addrgenmode none); takes effect
   // on a link that is still down.
   void disable_ipv6_autoconfiguration(int link);

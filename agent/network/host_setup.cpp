@@ -116,6 +116,10 @@ host::nft::Table pod_table(const Networks& networks, const Names& names) {
 
   nft::Chain from_pods{.name = "from-pods",
                        .base = nft::BaseChain{nft::ChainType::filter, nft::Hook::prerouting, nft::kPriorityRaw}};
+  // What a pod says on its link alone (multicast reports, advertisements) has no hearer.
+  for (const auto* silent : {"fe80::/10", "::/128"})
+    from_pods.rules.push_back(
+        {.match = {nft::MatchInterface{.name = pods}, nft::from(*api::Cidr::parse(silent))}, .action = nft::Drop{}});
   from_pods.rules.push_back({.match = {nft::MatchInterface{.name = pods}, nft::MatchSpoofed{}},
                              .action = nft::Drop{},
                              .counter = true,

@@ -26,21 +26,28 @@ host::Status create(host::RouteSocket& host_side, const PodLink& link, int netwo
   return host_side.run(batch);
 }
 
-host::Status configure_inside(host::RouteSocket& pod_side, const PodLink& link) {
-  const auto eth0 = pod_side.link_index(kPodInterface);
-  if (!eth0) return std::unexpected(eth0.error());
+host::Status configure_inside(host::RouteSocket& pod_side, int eth0, const PodLink& link) {
   host::RouteBatch batch;
   batch.set_up(kLoopback);
-  batch.disable_ipv6_autoconfiguration(*eth0);
-  batch.set_up(*eth0);
+  batch.disable_ipv6_autoconfiguration(eth0);
+  batch.set_up(eth0);
   for (const auto& ip : link.ips) {
     const auto gateway = ip.is_v4() ? kGateway4 : gateway6();
-    if (!ip.is_v4()) batch.add_address(*eth0, pod_link_local(), 64);
-    batch.add_address(*eth0, ip, ip.bits());
-    batch.add_neighbour(*eth0, gateway, kHostMac);
+    if (!ip.is_v4()) batch.add_address(eth0, pod_link_local(), 64);
+    batch.add_address(eth0, ip, ip.bits());
+    // The kernel makes the local route of an IPv6 address from a work queue, sometime after
+    // the address (addrconf_dad_work, even with IFA_F_NODAD); until then what comes in for
+    // it is lost. Ours does it until then.
+    if (!ip.is_v4())
+      batch.add_route({.destination = api::Cidr::around(ip, 128),
+                       .link = eth0,
+                       .table = RT_TABLE_LOCAL,
+                       .protocol = kRouteProtocol,
+                       .type = RTN_LOCAL});
+    batch.add_neighbour(eth0, gateway, kHostMac);
     batch.add_route({.destination = ip.is_v4() ? api::Cidr::around(api::IpAddress::v4(0), 0) : api::Cidr(),
                      .gateway = gateway,
-                     .link = *eth0,
+                     .link = eth0,
                      .on_link = true});
   }
   return pod_side.run(batch);
@@ -81,8 +88,15 @@ host::Status connect_pod(const PodLink& link, int netlink, int network_namespace
   }
   if (!done && done.error().code != host::Error::Code::exists) return done;
 
-  done = configure_inside(*pod_side, link);
+  const auto eth0 = pod_side->link_index(kPodInterface);
+  done = eth0 ? configure_inside(*pod_side, *eth0, link) : std::unexpected(eth0.error());
   if (done) done = configure_outside(*host_side, link);
+  if (done) {
+    // Its carrier came with the host's end.
+    host::RouteBatch last;
+    last.settle(*eth0);
+    done = pod_side->run(last);
+  }
   if (done) return done;
   host::RouteBatch undo;
   undo.delete_link(link.name);
