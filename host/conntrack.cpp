@@ -23,12 +23,14 @@ constexpr size_t kReceiveRoom = 64 << 10;
 constexpr size_t kDeletesPerSend = 64;  // their answers fit into the smallest receive buffer
 
 template <typename Visit>
-void each_attribute(const nlattr* nest, Visit visit) {
-  const char* at = static_cast<const char*>(mnl_attr_get_payload(nest));
-  int left = mnl_attr_get_payload_len(nest);
-  for (auto* attribute = reinterpret_cast<const nlattr*>(at); mnl_attr_ok(attribute, left);
+void each_attribute(const void* payload, int left, Visit visit) {
+  for (auto* attribute = static_cast<const nlattr*>(payload); mnl_attr_ok(attribute, left);
        left -= MNL_ALIGN(mnl_attr_get_len(attribute)), attribute = mnl_attr_next(attribute))
     visit(attribute);
+}
+template <typename Visit>
+void each_attribute(const nlattr* nest, Visit visit) {
+  each_attribute(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), visit);
 }
 
 IpAddress address_of(const nlattr* attribute) {
@@ -58,8 +60,8 @@ FlowTuple tuple_of(const nlattr* nest, uint8_t& protocol) {
 
 Flow flow_of(const nlmsghdr* message) {
   Flow flow;
-  const nlattr* attribute = nullptr;
-  mnl_attr_for_each(attribute, message, sizeof(nfgenmsg)) {
+  const int length = static_cast<int>(mnl_nlmsg_get_payload_len(message)) - MNL_ALIGN(sizeof(nfgenmsg));
+  each_attribute(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)), length, [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case CTA_TUPLE_ORIG:
         flow.original = tuple_of(attribute, flow.protocol);
@@ -82,7 +84,7 @@ Flow flow_of(const nlmsghdr* message) {
       default:
         break;
     }
-  }
+  });
   return flow;
 }
 
