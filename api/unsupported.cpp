@@ -212,9 +212,9 @@ class Walk {
     for (size_t i = 0; i < access.size(member); ++i) {
       const size_t length = path_.size();
       path_ += fmt::format("[{}]", i);
-      // An init container's restartPolicy Always makes it a sidecar, which we run.
-      in_init_container_ = field.name == "initContainers";
+      if (field.name == "initContainers") in_init_container_ = true;
       structure(access.type(), access.item(member, i));
+      if (field.name == "initContainers") in_init_container_ = false;
       path_.resize(length);
     }
   }
@@ -230,6 +230,7 @@ class Walk {
     if (type.name == "PodSpec" && field.name == "os") {
       if (static_cast<const PodOS*>(access.get(field.look(object)))->name == "linux") return;
     }
+    // An init container's restartPolicy Always makes it a sidecar, which we run.
     if (type.name == "Container" && field.name == "restartPolicy" && in_init_container_ && text == "Always") return;
     for (const Instead& harmless : kHarmless) {
       if (harmless.type == type.name && harmless.field == field.name && harmless.text == text) return;
