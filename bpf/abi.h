@@ -63,6 +63,11 @@ enum backend_state {
   BACKEND_DRAINING = 3,     // keeps the flows it has
 } __attribute__((packed));
 
+enum backend_flags {
+  BACKEND_LOCAL = 1,    // on this node: replies come back through it
+  BACKEND_PACKETS = 2,  // nftables knows its address: packets may be given to it
+};
+
 // backend: mmapable ARRAY, by backend id. One endpoint of one service port. The
 // address of an id never changes while the id is in use; each new use has a new
 // generation.
@@ -73,7 +78,7 @@ struct backend {
   enum backend_state state;
   __u32 service;
   __u32 generation;
-  __u32 reserved;
+  __u32 flags;
 };
 
 // slot: mmapable ARRAY of backend ids (__u32).
@@ -135,10 +140,19 @@ enum reason {
   REASON_BIND_REFUSED = 7,     // bind() to a port that a NodePort holds
   REASON_STORAGE_FULL = 8,     // no memory for the socket's reverse entry: refused
   REASON_EVENTS_LOST = 9,      // the flow ring was full or over its rate
-  REASON_NOT_IP = 10,          // a packet that is not TCP or UDP over IP: untouched
-  REASON_PACKET_SHORT = 11,    // headers cut off: untouched
+  REASON_PACKET_SHORT = 10,    // a packet whose headers are cut off: untouched
+  REASON_FRAGMENT = 11,        // a later fragment: it follows its first one through conntrack
   REASON_SOURCE_REFUSED = 12,  // loadBalancerSourceRanges
   REASON_COUNT = 16,
+};
+
+// udp_flow: LRU_HASH, the UDP flows that the packet path has counted. (Translation
+// itself is pinned by the kernel's conntrack.)
+struct udp_flow_key {
+  struct address source;
+  struct address destination;
+  __u16 source_port;
+  __u16 destination_port;
 };
 
 // counter: PERCPU_ARRAY of __u64, by reason.
@@ -189,6 +203,7 @@ static_assert(sizeof(sock_flow) == 52);
 static_assert(sizeof(udp_reverse_key) == 32);
 static_assert(offsetof(udp_reverse_key, port) == 24);
 static_assert(sizeof(udp_reverse) == 20);
+static_assert(sizeof(udp_flow_key) == 36);
 static_assert(sizeof(flow_event) == 80);
 }  // namespace keelson::abi
 #endif

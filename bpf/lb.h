@@ -8,6 +8,7 @@
 #include <bpf/bpf_endian.h>
 
 #define EVENTS_PER_SECOND 512
+#define SLOTS_TRIED 8
 #define NANOSECONDS 1000000000ULL
 
 // Set by the loader before the programs are loaded: network and mask in wire order;
@@ -100,8 +101,11 @@ static __always_inline bool takes_new_flows(const struct backend* b) {
 
 // A backend for a new flow. `random` is uniform over 32 bits: random on the socket
 // path, the flow's hash on the packet path. `client` is the key of session affinity.
-static __always_inline enum reason choose(__u32 service_id, const struct address* client, __u32 random,
-                                          struct choice* out) {
+// `wanted` are backend_flags that the backend must have; another one is looked for
+// among the next slots while the agent has not finished introducing a new one.
+// Without `begins` nothing is recorded: the packet is one of a flow that goes on.
+static __always_inline enum reason choose(__u32 service_id, const struct address* client, __u32 random, __u32 wanted,
+                                          bool begins, struct choice* out) {
   out->service = service_id;
   struct service* s = bpf_map_lookup_elem(&service, &service_id);
   if (!s) return REASON_STALE_SLOT;
@@ -122,8 +126,8 @@ static __always_inline enum reason choose(__u32 service_id, const struct address
     if (known && now - known->last_ns < affinity_seconds * NANOSECONDS) {
       __u32 id = known->backend;
       struct backend* b = bpf_map_lookup_elem(&backend, &id);
-      if (b && b->generation == known->generation && takes_new_flows(b)) {
-        known->last_ns = now;
+      if (b && b->generation == known->generation && takes_new_flows(b) && (b->flags & wanted) == wanted) {
+        if (begins) known->last_ns = now;
         out->backend = b;
         out->backend_id = id;
         return REASON_FORWARDED;
@@ -131,13 +135,22 @@ static __always_inline enum reason choose(__u32 service_id, const struct address
     }
   }
 
-  __u32 index = published.set.base + (__u32)(((__u64)random * published.set.count) >> 32);
-  __u32* id = bpf_map_lookup_elem(&slot, &index);
-  if (!id) return REASON_STALE_SLOT;
-  out->backend_id = *id;
-  out->backend = bpf_map_lookup_elem(&backend, &out->backend_id);
-  if (!out->backend) return REASON_STALE_SLOT;
-  if (affinity_seconds) {
+  __u32 first = (__u32)(((__u64)random * published.set.count) >> 32);
+  for (__u32 i = 0; i < SLOTS_TRIED; i++) {
+    __u32 offset = first + i;
+    if (offset >= published.set.count) offset -= published.set.count;
+    if (offset >= published.set.count) break;  // all have been tried
+    __u32 index = published.set.base + offset;
+    __u32* id = bpf_map_lookup_elem(&slot, &index);
+    if (!id) return REASON_STALE_SLOT;
+    out->backend_id = *id;
+    out->backend = bpf_map_lookup_elem(&backend, &out->backend_id);
+    if (!out->backend) return REASON_STALE_SLOT;
+    if ((out->backend->flags & wanted) == wanted) break;
+    out->backend = NULL;
+  }
+  if (!out->backend) return REASON_NO_ENDPOINT;
+  if (affinity_seconds && begins) {
     struct affinity chosen = {
         .last_ns = now, .backend = out->backend_id, .generation = out->backend->generation};
     bpf_map_update_elem(&affinity, &key, &chosen, BPF_ANY);

@@ -164,7 +164,7 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
     words(&client)[0] = (__u32)(cookie >> 32);
     words(&client)[1] = (__u32)cookie;
   }
-  reason = choose(service_id, &client, bpf_get_prandom_u32(), &chosen);
+  reason = choose(service_id, &client, bpf_get_prandom_u32(), 0, true, &chosen);
   count_flow(reason, &chosen);
   report_flow(reason, &from, to, &chosen);
   if (reason == REASON_NO_ENDPOINT) {

@@ -291,24 +291,29 @@ Result<uint64_t> cgroup_id_of(const Path& directory) {
   return id;
 }
 
-Status attach_tc_ingress(int program, int interface_index, uint32_t priority) {
+Result<bool> attach_tc_ingress(int program, int interface_index, uint32_t priority) {
   const BpfMessages messages;
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface_index, .attach_point = BPF_TC_INGRESS);
-  if (const int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST)
-    return messages.fail(fmt::format("clsact on interface {}", interface_index), -error);
+  const int created = bpf_tc_hook_create(&hook);
+  if (created != 0 && created != -EEXIST)
+    return messages.fail(fmt::format("clsact on interface {}", interface_index), -created);
   LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = program, .flags = BPF_TC_F_REPLACE, .handle = 1, .priority = priority);
   if (const int error = bpf_tc_attach(&hook, &options); error != 0)
     return messages.fail(fmt::format("tc filter on interface {}", interface_index), -error);
-  return {};
+  return created == 0;
 }
 
-Status detach_tc_ingress(int interface_index, uint32_t priority) {
+Status detach_tc_ingress(int interface_index, uint32_t priority, bool clsact) {
   const BpfMessages messages;
+  const auto absent = [](int error) { return error == 0 || error == -ENOENT || error == -EINVAL || error == -ENODEV; };
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = interface_index, .attach_point = BPF_TC_INGRESS);
   LIBBPF_OPTS(bpf_tc_opts, options, .handle = 1, .priority = priority);
-  const int error = bpf_tc_detach(&hook, &options);
-  if (error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
-    return messages.fail(fmt::format("remove the tc filter of interface {}", interface_index), -error);
+  int error = bpf_tc_detach(&hook, &options);
+  if (absent(error) && clsact) {
+    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);  // the qdisc itself
+    error = bpf_tc_hook_destroy(&hook);
+  }
+  if (!absent(error)) return messages.fail(fmt::format("remove the tc filter of interface {}", interface_index), -error);
   return {};
 }
 

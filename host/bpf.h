@@ -115,9 +115,11 @@ class BpfLink {
 Result<uint64_t> cgroup_id_of(const Path& directory);
 
 // clsact and a direct-action filter on an interface's ingress: for kernels before
-// 6.6. Both are safe to repeat; other filters on the interface are left alone.
-Status attach_tc_ingress(int program, int interface_index, uint32_t priority);
-Status detach_tc_ingress(int interface_index, uint32_t priority);
+// 6.6. Safe to repeat: the filter of that priority is replaced, others are left alone.
+// True when the clsact qdisc was not there and was made.
+Result<bool> attach_tc_ingress(int program, int interface_index, uint32_t priority);
+// What is not there is success. With `clsact` the qdisc goes too, and all its filters.
+Status detach_tc_ingress(int interface_index, uint32_t priority, bool clsact);
 
 // The reader's end of a RINGBUF.
 class BpfRing {

@@ -4,6 +4,8 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <net/if.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
+#include "bpf/node_port.skel.h"
 #include "bpf/sock_lb.skel.h"
 #pragma GCC diagnostic pop
 
@@ -30,6 +33,9 @@ namespace {
 
 constexpr uint32_t kAffinityEntries = 16384;
 constexpr uint32_t kUdpReverseEntries = 16384;
+constexpr uint32_t kUdpFlowEntries = 16384;
+constexpr uint32_t kTcPriority = 19301;  // of the filter, where tcx is missing: behind everybody's
+constexpr std::string_view kTcxPin = "tcx:", kClsactMark = "tc:", kOwnClsactMark = "clsact:";
 
 Path map_directory(const Path& bpffs) { return bpffs / fmt::format("v{}", KEELSON_SCHEMA); }
 Path link_directory(const Path& bpffs) { return bpffs / "links"; }
@@ -43,7 +49,18 @@ std::map<std::string, uint32_t> sizes(const Limits& limits) {
           {"service_stat", limits.services},
           {"backend_stat", limits.backends},
           {"affinity", kAffinityEntries},
-          {"udp_reverse", kUdpReverseEntries}};
+          {"udp_reverse", kUdpReverseEntries},
+          {"udp_flow", kUdpFlowEntries}};
+}
+
+// An interface's name as the name of a pin: bpffs wants no dots.
+std::string escaped(std::string name) {
+  for (size_t at = 0; (at = name.find('.', at)) != std::string::npos;) name.replace(at, 1, "%2e");
+  return name;
+}
+std::string unescaped(std::string name) {
+  for (size_t at = 0; (at = name.find("%2e", at)) != std::string::npos;) name.replace(at, 3, ".");
+  return name;
 }
 
 // Every map of the object shall be the pinned one of its name, and be made (and
@@ -86,9 +103,23 @@ T* at(const host::BpfMemory& memory, uint32_t index) {
 
 }  // namespace
 
+// Both objects have the settings of lb.h in their .rodata.
+template <typename Skeleton>
+Status write_settings(Skeleton* skeleton, const KernelSettings& settings) {
+  if (settings.service_cidrs.size() > std::size(skeleton->rodata->service_network))
+    return fail(Error::Code::invalid, "more than two service CIDRs");
+  for (size_t i = 0; i < settings.service_cidrs.size(); ++i)
+    write_prefix(skeleton->rodata->service_network[i], skeleton->rodata->service_mask[i], settings.service_cidrs[i]);
+  return {};
+}
+
 struct Kernel::Programs {
   sock_lb_bpf* sockets = nullptr;
-  ~Programs() { sock_lb_bpf__destroy(sockets); }
+  node_port_bpf* packets = nullptr;
+  ~Programs() {
+    sock_lb_bpf__destroy(sockets);
+    node_port_bpf__destroy(packets);
+  }
 };
 
 Kernel::Kernel() : programs_(std::make_unique<Programs>()) {}
@@ -108,11 +139,18 @@ Result<std::unique_ptr<Kernel>> Kernel::open(const KernelSettings& settings) {
   if (sockets == nullptr) return messages.fail("read the socket programs", errno);
   if (auto pinned = use_pinned_maps(sockets->obj, maps, settings.limits); !pinned)
     return std::unexpected(pinned.error());
-  if (settings.service_cidrs.size() > std::size(sockets->rodata->service_network))
-    return fail(Error::Code::invalid, "more than two service CIDRs");
-  for (size_t i = 0; i < settings.service_cidrs.size(); ++i)
-    write_prefix(sockets->rodata->service_network[i], sockets->rodata->service_mask[i], settings.service_cidrs[i]);
+  if (auto written = write_settings(sockets, settings); !written) return std::unexpected(written.error());
   if (const int error = sock_lb_bpf__load(sockets); error != 0) return messages.fail("load the socket programs", -error);
+
+  // The same pins, so the same maps.
+  auto*& packets = kernel->programs_->packets;
+  packets = node_port_bpf__open();
+  if (packets == nullptr) return messages.fail("read the packet programs", errno);
+  if (auto pinned = use_pinned_maps(packets->obj, maps, settings.limits); !pinned)
+    return std::unexpected(pinned.error());
+  if (auto written = write_settings(packets, settings); !written) return std::unexpected(written.error());
+  if (const int error = node_port_bpf__load(packets); error != 0)
+    return messages.fail("load the packet programs", -error);
 
   const auto take = [](BpfMap& to, bpf_map* map) -> Status {
     auto duplicate = BpfMap::duplicate(bpf_map__fd(map));
@@ -188,6 +226,79 @@ Status Kernel::attach() {
   return {};
 }
 
+Status Kernel::attach_interface(const std::string& name, Side side) {
+  const auto index = static_cast<int>(if_nametoindex(name.c_str()));
+  if (index == 0) return host::sys_fail("interface " + name);
+  const auto* program = side == Side::uplink ? programs_->packets->progs.from_uplink : programs_->packets->progs.from_pod;
+  const int program_fd = bpf_program__fd(program);
+  const auto links = link_directory(settings_.bpffs);
+  const auto pin = links / fmt::format("{}{}", kTcxPin, escaped(name));
+
+  if (auto pinned = BpfLink::open_pinned(pin)) {
+    const auto where = pinned->interface_index();
+    if (where && *where == static_cast<uint32_t>(index)) return pinned->update(program_fd);
+    if (unlink(pin.c_str()) != 0) return host::sys_fail("remove " + pin.string());
+  } else if (pinned.error().code != Error::Code::not_found) {
+    return std::unexpected(pinned.error());
+  }
+  auto link = BpfLink::attach_tcx_ingress(program_fd, index);
+  if (link) return link->pin(pin);
+  if (link.error().code != Error::Code::unsupported) return std::unexpected(link.error());
+
+  auto made = host::attach_tc_ingress(program_fd, index, kTcPriority);
+  if (!made) return std::unexpected(made.error());
+  // Directories as notes of what is there to take away.
+  for (const auto& [mark, wanted] : {std::pair{kClsactMark, true}, {kOwnClsactMark, *made}}) {
+    const auto note = links / fmt::format("{}{}", mark, escaped(name));
+    if (wanted && mkdir(note.c_str(), 0700) != 0 && errno != EEXIST) return host::sys_fail("mkdir " + note.string());
+  }
+  return {};
+}
+
+namespace {
+
+Status detach(const Path& links, const std::string& name) {
+  const auto tcx = links / fmt::format("{}{}", kTcxPin, escaped(name));
+  if (unlink(tcx.c_str()) != 0 && errno != ENOENT) return host::sys_fail("remove " + tcx.string());
+  const auto filter = links / fmt::format("{}{}", kClsactMark, escaped(name));
+  const auto clsact = links / fmt::format("{}{}", kOwnClsactMark, escaped(name));
+  if (access(filter.c_str(), F_OK) == 0) {
+    const bool own = access(clsact.c_str(), F_OK) == 0;
+    if (const auto index = static_cast<int>(if_nametoindex(name.c_str())); index != 0) {
+      if (auto detached = host::detach_tc_ingress(index, kTcPriority, own); !detached) return detached;
+    }
+  }
+  for (const auto& note : {clsact, filter}) {
+    if (rmdir(note.c_str()) != 0 && errno != ENOENT) return host::sys_fail("remove " + note.string());
+  }
+  return {};
+}
+
+std::vector<std::string> interfaces_in(const Path& links) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(links, error)) {
+    const std::string file = entry.path().filename();
+    for (const auto prefix : {kTcxPin, kClsactMark}) {
+      if (file.starts_with(prefix)) names.push_back(unescaped(file.substr(prefix.size())));
+    }
+  }
+  return names;
+}
+
+}  // namespace
+
+Status Kernel::detach_interface(const std::string& name) { return detach(link_directory(settings_.bpffs), name); }
+
+std::vector<std::string> Kernel::attached_interfaces() const {
+  return interfaces_in(link_directory(settings_.bpffs));
+}
+
+void Kernel::introduce_to_packets(const std::vector<uint32_t>& backends) {
+  for (const auto id : backends)
+    __atomic_fetch_or(&at<abi::backend>(backend_memory_, id)->flags, uint32_t{abi::BACKEND_PACKETS}, __ATOMIC_RELEASE);
+}
+
 Result<KernelState> Kernel::read() const {
   KernelState state;
   auto walked = vip_.for_each([&](const void* key, const void* value) {
@@ -215,7 +326,10 @@ Status Kernel::apply(const Plan& plan) {
     backend->protocol = write.value.protocol;
     backend->service = write.value.service;
     backend->generation = write.value.generation;
-    if (write.fresh) *at<uint64_t>(backend_stat_memory_, write.id) = 0;
+    if (write.fresh) {
+      backend->flags = write.value.flags;
+      *at<uint64_t>(backend_stat_memory_, write.id) = 0;
+    }
     __atomic_store_n(reinterpret_cast<uint8_t*>(&backend->state), static_cast<uint8_t>(write.value.state),
                      __ATOMIC_RELEASE);
   }
@@ -318,6 +432,9 @@ void Kernel::drain_flows(const std::function<void(const abi::flow_event&)>& visi
 }
 
 Status Kernel::remove_pins(const Path& bpffs) {
+  for (const auto& name : interfaces_in(link_directory(bpffs))) {
+    if (auto detached = detach(link_directory(bpffs), name); !detached) return detached;
+  }
   // Links first: no program may run into maps that are half gone.
   for (const auto& directory : {link_directory(bpffs), map_directory(bpffs), bpffs}) {
     std::error_code error;

@@ -39,6 +39,19 @@ class Kernel {
   // repeat. After a failure some hooks may be attached: teardown() or try again.
   host::Status attach();
 
+  // The packet programs, on the ingress of an interface of this network namespace: tcx
+  // where the kernel has it (6.6), else clsact. Safe to repeat; an interface that was
+  // made anew under its old name is noticed.
+  enum class Side { uplink, pod };
+  host::Status attach_interface(const std::string& name, Side side);
+  // An interface that is gone is success.
+  host::Status detach_interface(const std::string& name);
+  // Those that an earlier agent (or this one) attached.
+  std::vector<std::string> attached_interfaces() const;
+
+  // nftables knows these backends' addresses now: packets may be given to them.
+  void introduce_to_packets(const std::vector<uint32_t>& backends);
+
   // The sizes that the maps really have.
   const Limits& limits() const { return limits_; }
   host::Result<KernelState> read() const;

@@ -206,7 +206,7 @@ Planner::Programmed* Planner::take_over(const EntryKey& key, const Entry& entry)
       tracked.state = value.state;
       ++tracked.users;
       programmed.backends[backend] = {
-          .address = backend_key.address, .port = value.port, .state = from_abi(value.state), .pod = ""};
+          .address = backend_key.address, .port = value.port, .state = from_abi(value.state), .local = false, .pod = ""};
     }
     service_owner_[id] = key;
     claim(key, programmed.vips);
@@ -316,7 +316,7 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
                                 .state = backend.state,
                                 .service = programmed.id,
                                 .generation = generations_[id],
-                                .reserved = 0},
+                                .flags = target.local ? uint32_t{abi::BACKEND_LOCAL} : 0u},
                                true});
     } else {
       id = found->second;
@@ -453,7 +453,7 @@ void Planner::settle_state(const EntryKey& key, uint32_t id, Plan& plan, bool ra
                             .state = best,
                             .service = owner->second.id,
                             .generation = generations_[id],
-                            .reserved = 0},
+                            .flags = 0},
                            false});
 }
 

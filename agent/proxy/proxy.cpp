@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <chrono>
 
 #include "agent/proxy/kernel.h"
+#include "agent/proxy/packet_path.h"
 #include "host/log.h"
 
 #ifndef SO_NETNS_COOKIE
@@ -34,7 +36,7 @@ constexpr auto kAddressInterval = 10s;
 
 constexpr std::array<const char*, 13> kReasons = {
     "not_ours",   "forwarded",    "continued",    "no_endpoint", "unknown_port", "foreign_netns", "stale_slot",
-    "bind_refused", "storage_full", "events_lost", "not_ip",      "packet_short", "source_refused"};
+    "bind_refused", "storage_full", "events_lost", "packet_short", "fragment", "source_refused"};
 
 const char* reason_name(uint32_t reason) { return reason < kReasons.size() ? kReasons[reason] : "unknown"; }
 
@@ -72,6 +74,13 @@ Result<std::vector<IpAddress>> local_addresses() {
   std::ranges::sort(addresses);
   addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
   return addresses;
+}
+
+// One name for the nft tables of one instance.
+std::string table_name(const Settings& settings) {
+  auto name = settings.bpffs.filename().string() + "-services";
+  std::ranges::replace_if(name, [](unsigned char c) { return !std::isalnum(c) && c != '-' && c != '_'; }, '-');
+  return name;
 }
 
 std::string address_and_port(const IpAddress& address, uint16_t port) {
@@ -138,15 +147,27 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
                               .limits = set.limits});
   if (!kernel) return context(kernel.error());
   proxy->kernel_ = std::move(*kernel);
+  if (set.packet_path) {
+    auto packets = PacketPath::create(loop, table_name(set), set.node_addresses,
+                                      [raw = proxy.get()](const std::vector<uint32_t>& backends) {
+                                        if (raw->kernel_) raw->kernel_->introduce_to_packets(backends);
+                                      });
+    if (!packets) return context(packets.error());
+    proxy->packets_ = std::move(*packets);
+  }
   if (auto started = proxy->start_over(); !started) return context(started.error());
 
-  auto addresses = local_addresses();
-  if (!addresses) return context(addresses.error());
-  if (auto written = proxy->kernel_->set_node_addresses(*addresses); !written) return context(written.error());
+  proxy->refresh_node_addresses();
   abi::netns node{.flags = abi::NETNS_NODE};
   put_addresses(node, set.node_addresses);
   if (auto written = proxy->kernel_->set_netns(*cookie, node); !written) return context(written.error());
   if (auto attached = proxy->kernel_->attach(); !attached) return context(attached.error());
+  if (set.packet_path) {
+    for (const auto& uplink : set.uplinks) {
+      if (auto attached = proxy->kernel_->attach_interface(uplink, Kernel::Side::uplink); !attached)
+        host::log_warning("service proxy: {}: no services for clients behind it, ignoring", attached.error().message);
+    }
+  }
 
   auto* raw = proxy.get();
   raw->flow_timer_ = loop.after(kFlowInterval, [raw] { raw->gather_flows(); });
@@ -156,7 +177,7 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
 // ---- inputs ---------------------------------------------------------------------------
 
 void Proxy::touch() {
-  if (!flush_timer_.armed()) {
+  if (kernel_ && !flush_timer_.armed()) {
     flush_timer_ = loop_.after(0s, [this] {
       if (auto done = flush(); !done)
         host::log_warning("service proxy: {}: trying again, ignoring", done.error().message);
@@ -230,6 +251,7 @@ Status Proxy::write_netns(const std::string& uid) {
 }
 
 Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std::string& veth) {
+  if (!kernel_) return {};                // torn down
   if (cookie == node_cookie_) return {};  // hostNetwork: the node's own, registered already
   const auto old = netns_.find(uid);
   if (old != netns_.end() && old->second.cookie != cookie) unregister_netns(uid);
@@ -238,12 +260,19 @@ Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std:
     netns_.erase(uid);
     return std::unexpected(std::move(written.error()).within("service proxy: register pod " + uid));
   }
+  if (veth.empty() || !packets_) return {};
+  if (auto attached = kernel_->attach_interface(veth, Kernel::Side::pod); !attached)
+    return std::unexpected(std::move(attached.error()).within("service proxy: packets of pod " + uid));
   return {};
 }
 
 void Proxy::unregister_netns(const std::string& uid) {
   const auto it = netns_.find(uid);
-  if (it == netns_.end()) return;
+  if (it == netns_.end() || !kernel_) return;
+  if (!it->second.veth.empty() && packets_) {
+    if (auto detached = kernel_->detach_interface(it->second.veth); !detached)
+      host::log_warning("service proxy: pod {}: {}, ignoring", uid, detached.error().message);
+  }
   if (auto removed = kernel_->remove_netns(it->second.cookie); !removed)
     host::log_warning("service proxy: pod {}: {}, ignoring", uid, removed.error().message);
   netns_.erase(it);
@@ -266,17 +295,69 @@ Status Proxy::start_over() {
   if (!state) return std::unexpected(state.error());
   planner_ = std::make_unique<Planner>(kernel_->limits());
   planner_->adopt(*state);
+  if (!packets_) return {};
+  packets_->clear();
+  for (uint32_t id = 0; id < state->backends.size(); ++id) {
+    const auto& backend = state->backends[id];
+    if (backend.state != abi::BACKEND_FREE) packets_->set(id, {from_abi(backend.address), backend.port});
+  }
+  packets_->sync();
   return {};
+}
+
+Status Proxy::apply(const Plan& plan) {
+  if (auto applied = kernel_->apply(plan); !applied) return applied;
+  if (!packets_) return {};
+  for (const auto& retired : plan.retired) packets_->remove(retired.id);
+  for (const auto& write : plan.backends) {
+    if (write.fresh) packets_->set(write.id, {from_abi(write.value.address), write.value.port});
+  }
+  packets_->sync();
+  return {};
+}
+
+// Namespaces and interfaces of before the restart that nobody has spoken for.
+Status Proxy::forget_strangers() {
+  auto registered = kernel_->netns();
+  if (!registered) return std::unexpected(registered.error());
+  std::set<std::string> interfaces(settings_.uplinks.begin(), settings_.uplinks.end());
+  for (const auto& [uid, netns] : netns_) {
+    registered->erase(netns.cookie);
+    interfaces.insert(netns.veth);
+  }
+  registered->erase(node_cookie_);
+  for (const auto& [cookie, value] : *registered) {
+    if (auto removed = kernel_->remove_netns(cookie); !removed) return removed;
+  }
+  for (const auto& name : kernel_->attached_interfaces()) {
+    if (interfaces.contains(name) && packets_) continue;
+    if (auto detached = kernel_->detach_interface(name); !detached) return detached;
+  }
+  return {};
+}
+
+void Proxy::refresh_node_addresses() {
+  auto addresses = local_addresses();
+  if (addresses && *addresses != local_addresses_) {
+    if (auto written = kernel_->set_node_addresses(*addresses); !written)
+      addresses = std::unexpected(written.error());
+    else
+      local_addresses_ = std::move(*addresses);
+  }
+  if (!addresses)
+    host::log_warning("service proxy: the node's addresses: {}, ignoring", addresses.error().message);
+  address_timer_ = loop_.after(kAddressInterval, [this] { refresh_node_addresses(); });
 }
 
 Status Proxy::carry_out(const std::vector<EntryChange>& changes, host::TimePoint now) {
   const auto plan = planner_->plan(changes, now);
   if (plan.empty()) return {};
-  return kernel_->apply(plan);
+  return apply(plan);
 }
 
 Status Proxy::flush() {
   flush_timer_.cancel();
+  if (!kernel_) return {};
   const auto now = host::Clock::now();
   auto changes = table_.take_changes();
   const auto everything = [&] {
@@ -304,19 +385,8 @@ Status Proxy::flush() {
   }
   auto done = carry_out(changes, now);
   if (done && garbage_) {
-    done = kernel_->apply(planner_->collect_garbage(now));
-    if (done) {
-      auto registered = kernel_->netns();
-      if (!registered) {
-        done = std::unexpected(registered.error());
-      } else {
-        for (const auto& [uid, netns] : netns_) registered->erase(netns.cookie);
-        registered->erase(node_cookie_);
-        for (const auto& [cookie, value] : *registered) {
-          if (auto removed = kernel_->remove_netns(cookie); !removed) done = removed;
-        }
-      }
-    }
+    done = apply(planner_->collect_garbage(now));
+    if (done) done = forget_strangers();
     garbage_ = !done;
   }
   failed_ = !done;
@@ -353,7 +423,13 @@ Status Proxy::teardown() {
   release_timer_.cancel();
   retry_timer_.cancel();
   flow_timer_.cancel();
+  address_timer_.cancel();
   kernel_.reset();
+  if (packets_) {
+    packets_.reset();
+    if (auto removed = PacketPath::remove_tables(table_name(settings_)); !removed)
+      return std::unexpected(std::move(removed.error()).within("service proxy"));
+  }
   if (auto removed = Kernel::remove_pins(settings_.bpffs); !removed)
     return std::unexpected(std::move(removed.error()).within("service proxy"));
   return {};
@@ -379,6 +455,7 @@ std::vector<api::Problem> Proxy::problems() const {
 
 std::vector<ServiceView> Proxy::services() const {
   std::vector<ServiceView> views;
+  if (!kernel_) return views;
   auto degraded = planner_->degraded();
   for (const auto& [key, programmed] : planner_->programmed()) {
     ServiceView view{.key = key, .id = programmed.id, .affinity_seconds = programmed.affinity_seconds};
@@ -403,6 +480,7 @@ std::vector<ServiceView> Proxy::services() const {
 
 std::vector<BackendView> Proxy::backends() const {
   std::vector<BackendView> views;
+  if (!kernel_) return views;
   std::set<uint32_t> seen;
   for (const auto& [key, programmed] : planner_->programmed()) {
     for (const auto& [id, target] : programmed.backends) {
@@ -450,13 +528,16 @@ void Proxy::gather_flows() {
   flow_timer_ = loop_.after(kFlowInterval, [this] { gather_flows(); });
 }
 
+bool Proxy::settled() const { return !packets_ || packets_->settled(); }
+
 std::vector<FlowView> Proxy::flows() {
-  gather_flows();
+  if (kernel_) gather_flows();
   return {flows_.begin(), flows_.end()};
 }
 
 std::vector<CounterView> Proxy::counters() const {
   std::vector<CounterView> views;
+  if (!kernel_) return views;
   const auto sums = kernel_->counters();
   if (!sums) return views;
   for (uint32_t reason = 0; reason < kReasons.size(); ++reason) views.push_back({kReasons[reason], (*sums)[reason]});

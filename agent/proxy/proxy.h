@@ -27,6 +27,7 @@
 namespace keelson::proxy {
 
 class Kernel;
+class PacketPath;
 
 struct Settings {
   host::Path bpffs = "/sys/fs/bpf/keelson";
@@ -37,6 +38,7 @@ struct Settings {
   std::vector<host::Cidr> pod_cidrs, service_cidrs;
   uint16_t first_node_port = 30000, last_node_port = 32767;
   std::vector<std::string> uplinks;  // interfaces by which clients outside the node come in
+  bool packet_path = true;           // false: services for sockets only, nftables untouched
   Limits limits;                     // of new maps; pinned ones keep their sizes
 };
 
@@ -92,8 +94,10 @@ class Proxy {
   void synced();
 
   // Carries out what is pending now, instead of in the next turn of the loop. A
-  // failure is kept, reported by problems(), and tried again.
+  // failure is kept, reported by problems(), and tried again. Packets from outside see
+  // new backends some milliseconds later, once nftables has been told: settled().
   host::Status flush();
+  bool settled() const;
 
   // Takes all of it out of the kernel: programs, maps, pins. Nothing else may be
   // called afterwards.
@@ -120,7 +124,10 @@ class Proxy {
   host::Status carry_out(const std::vector<EntryChange>& changes, host::TimePoint now);
   host::Status start_over();
   host::Status write_netns(const std::string& uid);
+  host::Status apply(const Plan& plan);
+  host::Status forget_strangers();
   void release_later(host::TimePoint now);
+  void refresh_node_addresses();
   void save_allocations();
   void gather_flows();
 
@@ -130,6 +137,8 @@ class Proxy {
   ServiceTable table_;
   std::unique_ptr<Kernel> kernel_;
   std::unique_ptr<Planner> planner_;
+  std::unique_ptr<PacketPath> packets_;
+  std::vector<host::IpAddress> local_addresses_;
   bool synced_ = false, garbage_ = false, failed_ = false;
   uint64_t node_cookie_ = 0;
   std::map<std::string, Netns> netns_;                                      // by pod uid

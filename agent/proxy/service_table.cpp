@@ -172,6 +172,7 @@ std::vector<Target> ServiceTable::targets_of(const api::Service& service, const 
           if (local_only && !local) continue;
           ready.push_back({.address = *address,
                            .port = static_cast<uint16_t>(match->port),
+                           .local = local,
                            .pod = given.target_ref ? given.target_ref->name : ""});
         }
       };
@@ -200,7 +201,7 @@ std::vector<Target> ServiceTable::targets_of(const api::Service& service, const 
           std::ranges::find_if(pod.addresses, [&](const IpAddress& one) { return one.is_v4() != v6; });
       if (address == pod.addresses.end() || number == 0) continue;
       auto& list = pod.terminating && !not_ready_too ? terminating : ready;
-      list.push_back({.address = *address, .port = number, .pod = pod_name});
+      list.push_back({.address = *address, .port = number, .local = true, .pod = pod_name});
     }
   }
 
@@ -287,7 +288,7 @@ void ServiceTable::compute_host_ports(const ServiceName& name, std::map<EntryKey
       if (port.host_address && port.host_address->is_v4() == v6) continue;
       Entry entry;
       entry.vips.push_back({port.host_address.value_or(any_address(v6)), port.host_port, *port.protocol, true});
-      entry.targets.push_back({.address = address, .port = port.number, .pod = name.name});
+      entry.targets.push_back({.address = address, .port = port.number, .local = true, .pod = name.name});
       out[{{name, port.host_port, *port.protocol, v6}, Traffic::host_port}] = std::move(entry);
     }
   }

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <set>
-#include <thread>
 
 #include "test/bpf/yard.h"
 
@@ -382,9 +381,7 @@ BOOST_FIXTURE_TEST_CASE(allocated_addresses_and_ports_are_kept_and_shown, Web) {
   const auto first = proxy->services_with_allocations().at(0).spec;
   BOOST_CHECK(first.cluster_ip.starts_with("10.96."));
   BOOST_CHECK_GE(first.ports[0].node_port.value_or(0), 30000);
-  std::thread runner([&] { loop->run(); });
-  loop->post([&] { loop->stop(); });
-  runner.join();
+  run_until([&] { return std::filesystem::exists(settings().allocations_file); });
   BOOST_REQUIRE(std::filesystem::exists(settings().allocations_file));
   stop();
   start();

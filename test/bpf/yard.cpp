@@ -93,6 +93,18 @@ void Yard::start(proxy::Settings settings, bool synced) {
   if (synced) proxy->synced();
 }
 
+void Yard::run_until(const std::function<bool()>& holds) {
+  const auto deadline = host::Clock::now() + std::chrono::seconds(5);
+  host::Timer timer;
+  std::function<void()> look = [&] {
+    if (holds() || host::Clock::now() > deadline) return loop->stop();
+    timer = loop->after(std::chrono::milliseconds(1), look);
+  };
+  timer = loop->after(std::chrono::milliseconds(0), look);
+  loop->run();
+  BOOST_REQUIRE(holds());
+}
+
 void Yard::add_address(const std::string& address) {
   const bool v6 = address.find(':') != std::string::npos;
   command(v6 ? fmt::format("ip -6 addr add {}/128 dev up0 nodad", address)

@@ -35,6 +35,8 @@ class Yard {
   void start(bool synced = true);
   void start(proxy::Settings settings, bool synced = true);
   void stop() { proxy.reset(); }  // as when the agent dies: the kernel's part stays
+  // Runs the loop until it holds; fails the test after five seconds.
+  void run_until(const std::function<bool()>& holds);
   void add_address(const std::string& address);  // to the node's namespace
   static void command(const std::string& line);  // must succeed
 

@@ -1,0 +1,306 @@
+// The packet path with real packets: an outside host, the node and two pods as network
+// namespaces; clients that the socket hooks do not touch. tc chooses, nftables
+// translates: client × path × protocol × family.
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <cerrno>
+#include <set>
+
+#include "host/nft.h"
+#include "test/bpf/yard.h"
+
+using namespace keelson;
+using namespace keelson::test;
+
+namespace {
+
+class Namespace {
+ public:
+  Namespace() {
+    const auto home = current();
+    BOOST_REQUIRE_EQUAL(unshare(CLONE_NEWNET), 0);
+    fd_ = current();
+    Yard::command("ip link set lo up");
+    BOOST_REQUIRE_EQUAL(setns(home.get(), CLONE_NEWNET), 0);
+  }
+  // Sockets keep the namespace that they were made in.
+  template <typename Body>
+  auto inside(Body body) const {
+    struct Return {
+      host::Fd home = current();
+      ~Return() { BOOST_CHECK_EQUAL(setns(home.get(), CLONE_NEWNET), 0); }
+    } back;
+    BOOST_REQUIRE_EQUAL(setns(fd_.get(), CLONE_NEWNET), 0);
+    return body();
+  }
+  std::string path() const { return fmt::format("/proc/{}/fd/{}", getpid(), fd_.get()); }
+
+ private:
+  static host::Fd current() { return host::Fd(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)); }
+  host::Fd fd_;
+};
+
+struct Net : Yard {
+  static constexpr const char* kClient4 = "192.0.2.20";
+  static constexpr const char* kClient6 = "fd00:2::20";
+  struct Pod {
+    std::string name, ip4, ip6;
+    Namespace netns;
+    host::Fd tcp4, tcp6, udp4, udp6;
+  };
+  Namespace outside;
+  std::vector<Pod> pods;
+  api::Service service =
+      make_service("web", {"10.96.0.1", "fd00:96::1"},
+                   {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30080},
+                    {.port = 80, .target = {.number = 8080}, .protocol = "UDP", .node_port = 30080}},
+                   "NodePort");
+
+  Net() {
+    command("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    command("ip link set up1 netns " + outside.path());
+    outside.inside([] {
+      command("ip link set up1 up && ip addr add 192.0.2.20/24 dev up1 && ip -6 addr add fd00:2::20/64 dev up1 nodad");
+      command("ip route add default via 192.0.2.10 && ip -6 route add default via fd00:2::10");
+    });
+    // What the network room installs: virtual addresses that nobody translates go nowhere.
+    command("ip route add unreachable 10.96.0.0/16 && ip -6 route add unreachable fd00:96::/112");
+    for (int i = 0; i < 2; ++i) {
+      pods.push_back({.name = fmt::format("web-{}", i),
+                      .ip4 = fmt::format("10.244.0.{}", 5 + i),
+                      .ip6 = fmt::format("fd00:244::{}", 5 + i),
+                      .netns = {},
+                      .tcp4 = {},
+                      .tcp6 = {},
+                      .udp4 = {},
+                      .udp6 = {}});
+      auto& pod = pods.back();
+      command(fmt::format("ip link add pod{0} type veth peer name eth0 netns {1} && ip link set pod{0} up", i,
+                          pod.netns.path()));
+      command(fmt::format("ip addr add 10.244.0.1/32 dev pod{0} && ip -6 addr add fd00:244::1/128 dev pod{0} nodad", i));
+      pod.netns.inside([&] {
+        command(fmt::format("ip link set eth0 up && ip addr add {}/32 dev eth0 && ip -6 addr add {}/128 dev eth0 nodad",
+                            pod.ip4, pod.ip6));
+        command("ip route add 10.244.0.1 dev eth0 && ip route add default via 10.244.0.1");
+        command("ip -6 route add fd00:244::1 dev eth0 && ip -6 route add default via fd00:244::1");
+        pod.tcp4 = listen_on(SOCK_STREAM, pod.ip4, 8080);
+        pod.tcp6 = listen_on(SOCK_STREAM, pod.ip6, 8080);
+        pod.udp4 = listen_on(SOCK_DGRAM, pod.ip4, 8080);
+        pod.udp6 = listen_on(SOCK_DGRAM, pod.ip6, 8080);
+      });
+      command(fmt::format("ip route add {0} dev pod{1} && ip -6 route add {2} dev pod{1}", pod.ip4, i, pod.ip6));
+    }
+  }
+
+  ~Net() {
+    if (!proxy) return;
+    const auto down = proxy->teardown();
+    BOOST_CHECK_MESSAGE(down, (down ? "" : down.error().message));
+    proxy.reset();
+    BOOST_CHECK(host::nft::Nft::open().value().tables().value().empty());
+    BOOST_CHECK_EQUAL(std::system("test -z \"$(tc qdisc show dev up0 | grep clsact)\""), 0);
+  }
+
+  void begin() {
+    auto with_uplink = settings();
+    with_uplink.uplinks = {"up0"};
+    start(with_uplink);
+    for (size_t i = 0; i < pods.size(); ++i) {
+      // A cookie that no namespace has: the pods pass the socket hooks by.
+      const auto registered = proxy->register_netns("uid-" + pods[i].name, ~uint64_t{0} - i, fmt::format("pod{}", i));
+      BOOST_REQUIRE_MESSAGE(registered, (registered ? "" : registered.error().message));
+    }
+  }
+
+  void program() {
+    proxy->set_services({service});
+    for (const auto& pod : pods) proxy->set_pod(make_pod(pod.name, "web", {pod.ip4, pod.ip6}));
+    settle();
+  }
+
+  void settle() {
+    const auto done = proxy->flush();
+    BOOST_REQUIRE_MESSAGE(done, (done ? "" : done.error().message));
+    run_until([&] { return proxy->settled(); });
+  }
+
+  static host::Fd client(int family, int type) {
+    auto socket = open_socket(family, type);
+    const timeval patience{.tv_sec = 2, .tv_usec = 0};
+    setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    return socket;
+  }
+
+  // Connects; which pod took it and whom it saw: "web-0 from 192.0.2.20".
+  std::string tcp(const std::string& ip, uint16_t port) {
+    const auto to = address_of(ip, port);
+    const auto socket = client(to.storage.ss_family, SOCK_STREAM);
+    if (const int error = connect_to(socket, to); error != 0) return std::strerror(error);
+    for (const auto& pod : pods) {
+      for (const auto* listener : {&pod.tcp4, &pod.tcp6}) {
+        Address from;
+        const host::Fd connection(accept4(listener->get(), from.get(), &from.length, SOCK_CLOEXEC));
+        if (!connection) continue;
+        // Data both ways: every packet is translated, not only the first.
+        char byte = 0;
+        BOOST_CHECK_EQUAL(::send(socket.get(), "a", 1, 0), 1);
+        BOOST_CHECK_EQUAL(recv(connection.get(), &byte, 1, 0), 1);
+        BOOST_CHECK_EQUAL(::send(connection.get(), "b", 1, 0), 1);
+        BOOST_CHECK_EQUAL(recv(socket.get(), &byte, 1, 0), 1);
+        return pod.name + " from " + without_port(text_of(from));
+      }
+    }
+    return "nobody";
+  }
+
+  // The same with one datagram, and its answer must come from where it was sent to.
+  std::string udp(const std::string& ip, uint16_t port) {
+    const auto to = address_of(ip, port);
+    const auto socket = client(to.storage.ss_family, SOCK_DGRAM);
+    if (const int error = connect_to(socket, to); error != 0) return std::strerror(error);
+    if (::send(socket.get(), "q", 1, 0) != 1) return std::strerror(errno);
+    for (int round = 0; round < 100; ++round) {
+      for (const auto& pod : pods) {
+        for (const auto* server : {&pod.udp4, &pod.udp6}) {
+          const auto question = receive(*server, 1);
+          if (!question) continue;
+          BOOST_CHECK_EQUAL(send_to(*server, question->address, "a"), 0);
+          if (!receive(socket)) return "no answer";
+          return pod.name + " from " + without_port(question->from);
+        }
+      }
+      int error = 0;
+      socklen_t length = sizeof(error);
+      getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+      if (error != 0) return std::strerror(error);
+    }
+    return "nobody";
+  }
+
+  static std::string without_port(const std::string& text) { return text.substr(0, text.rfind(':')); }
+};
+
+const std::string kRefused = std::strerror(ECONNREFUSED);
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(clients_from_outside_reach_every_pod_and_keep_their_address, Net) {
+  begin();
+  program();
+  outside.inside([&] {
+    for (const auto& [ip, port] : {std::pair{kNodeIp, 30080}, {kNodeIp6, 30080}, {"10.96.0.1", 80}, {"fd00:96::1", 80}}) {
+      const bool v6 = std::string(ip).find(':') != std::string::npos;
+      const std::string me = v6 ? fmt::format("[{}]", kClient6) : kClient4;
+      std::set<std::string> tcp_seen, udp_seen;
+      for (int i = 0; i < 24; ++i) {
+        tcp_seen.insert(tcp(ip, static_cast<uint16_t>(port)));
+        udp_seen.insert(udp(ip, static_cast<uint16_t>(port)));
+      }
+      const std::set<std::string> both = {"web-0 from " + me, "web-1 from " + me};
+      BOOST_CHECK_MESSAGE(tcp_seen == both, "TCP " << ip << ": " << *tcp_seen.begin());
+      BOOST_CHECK_MESSAGE(udp_seen == both, "UDP " << ip << ": " << *udp_seen.begin());
+    }
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(pods_that_pass_the_socket_hooks_by_reach_services_and_themselves, Net) {
+  begin();
+  proxy->set_services({service});
+  proxy->set_pod(make_pod("web-0", "web", {pods[0].ip4, pods[0].ip6}));
+  settle();
+  struct Case {
+    std::string ip;
+    uint16_t port;
+    bool v6;
+  };
+  for (const auto& [ip, port, v6] :
+       {Case{"10.96.0.1", 80, false}, Case{"fd00:96::1", 80, true}, Case{kNodeIp, 30080, false}, Case{kNodeIp6, 30080, true}}) {
+    // The other pod is seen as itself; a pod that gets back to itself, as the node.
+    const auto other = v6 ? fmt::format("[{}]", pods[1].ip6) : pods[1].ip4;
+    const auto node = v6 ? fmt::format("[{}]", kNodeIp6) : std::string(kNodeIp);
+    pods[1].netns.inside([&] {
+      BOOST_CHECK_EQUAL(tcp(ip, port), "web-0 from " + other);
+      BOOST_CHECK_EQUAL(udp(ip, port), "web-0 from " + other);
+    });
+    pods[0].netns.inside([&] {
+      BOOST_CHECK_EQUAL(tcp(ip, port), "web-0 from " + node);
+      BOOST_CHECK_EQUAL(udp(ip, port), "web-0 from " + node);
+    });
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(packets_to_a_service_without_endpoints_or_to_an_unknown_port_are_refused_at_once, Net) {
+  begin();
+  proxy->set_services({service});
+  settle();
+  outside.inside([&] {
+    for (const auto& ip : {kNodeIp, kNodeIp6}) {
+      BOOST_CHECK_EQUAL(tcp(ip, 30080), kRefused);
+      BOOST_CHECK_EQUAL(udp(ip, 30080), kRefused);
+    }
+    for (const auto& ip : {"10.96.0.1", "fd00:96::1"}) {
+      for (const uint16_t port : {80, 81}) {
+        BOOST_CHECK_EQUAL(tcp(ip, port), kRefused);
+        BOOST_CHECK_EQUAL(udp(ip, port), kRefused);
+      }
+    }
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(replies_of_a_backend_elsewhere_come_back_through_the_node, Net) {
+  auto remote = make_service("remote", {"10.96.0.9"},
+                             {{.port = 80, .target = {.number = 9000}, .protocol = "TCP", .node_port = 30090}}, "NodePort");
+  remote.spec.selector.clear();
+  remote.spec.ports[0].name = "";
+  api::Endpoints endpoints;
+  endpoints.metadata.namespace_ = "default";
+  endpoints.metadata.name = "remote";
+  endpoints.subsets.push_back({.addresses = {{.ip = kClient4}}, .ports = {{.port = 9000, .protocol = "TCP"}}});
+  begin();
+  proxy->set_services({remote});
+  proxy->set_endpoints({endpoints});
+  settle();
+  outside.inside([&] {
+    const auto server = listen_on(SOCK_STREAM, kClient4, 9000);
+    BOOST_REQUIRE_EQUAL(connect_to(client(AF_INET, SOCK_STREAM), address_of(kNodeIp, 30090)), 0);
+    Address from;
+    const host::Fd connection(accept4(server.get(), from.get(), &from.length, SOCK_CLOEXEC));
+    BOOST_REQUIRE(connection);
+    BOOST_CHECK_EQUAL(without_port(text_of(from)), kNodeIp);
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(session_affinity_holds_for_packets_too, Net) {
+  service.spec.session_affinity = "ClientIP";
+  begin();
+  program();
+  outside.inside([&] {
+    const auto first = tcp(kNodeIp, 30080);
+    for (int i = 0; i < 24; ++i) BOOST_REQUIRE_EQUAL(tcp(kNodeIp, 30080), first);
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(packets_are_served_while_the_agent_is_dead_and_over_its_restart, Net) {
+  begin();
+  program();
+  const auto works = [&] {
+    return outside.inside([&] { return tcp(kNodeIp, 30080).starts_with("web-") && udp(kNodeIp6, 30080).starts_with("web-"); });
+  };
+  stop();
+  BOOST_CHECK(works());
+  auto again = settings();
+  again.uplinks = {"up0"};
+  start(again, false);
+  BOOST_CHECK(works());
+  proxy->set_services({service});
+  for (const auto& pod : pods) proxy->set_pod(make_pod(pod.name, "web", {pod.ip4, pod.ip6}));
+  proxy->synced();
+  settle();
+  BOOST_CHECK(works());
+}
+
