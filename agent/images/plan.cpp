@@ -155,6 +155,15 @@ Status execute(const ImagePlan& plan, const Workspace& workspace, const LayerRea
   for (const auto& job : plan.layers) {
     if (seen.insert(job.expected.diff_id).second) jobs.push_back(&job);
   }
+  uint64_t needed = 0;
+  for (const auto* job : jobs) {
+    if (!exists(workspace.layers, job->expected.diff_id.hex)) needed += job->expected.blob_size;
+  }
+  if (auto room = workspace.budget->bytes.load(); needed > static_cast<uint64_t>(std::max<int64_t>(room, 0))) {
+    return fail(Error::Code::unavailable,
+                fmt::format("no space: the layers are {} MiB compressed, there is room for {} MiB", needed >> 20,
+                            std::max<int64_t>(room, 0) >> 20));
+  }
   std::atomic<size_t> next = 0;
   std::mutex mutex;        // guards `failure`
   std::mutex ready_mutex;  // one hand-over at a time

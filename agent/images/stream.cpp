@@ -32,8 +32,8 @@ host::Result<size_t> FileSource::read(std::span<char> buffer) {
 host::Result<size_t> HashingSource::read(std::span<char> buffer) {
   auto got = inner_.read(buffer);
   if (!got) return got;
-  if (*got > size_limit_ - size_) {
-    size_limit_ = size_;  // and whatever else comes
+  if (overflowed_ || *got > size_limit_ - size_) {
+    overflowed_ = true;  // also when nothing more comes
     return fail(Error::Code::invalid, fmt::format("{} is larger than the {} bytes it may have", what_, size_limit_));
   }
   size_ += *got;

@@ -48,6 +48,7 @@ class HashingSource : public ByteSource {
  private:
   ByteSource& inner_;
   uint64_t size_limit_;
+  bool overflowed_ = false;
   std::string what_;
   Sha256 hash_;
   uint64_t size_ = 0;

@@ -140,6 +140,11 @@ class Server {
       ssize_t got = recv(fd.get(), chunk, sizeof chunk, 0);
       if (got <= 0) return;
       text.append(chunk, static_cast<size_t>(got));
+      if (text.front() == 0x16) {  // a TLS hello
+        constexpr std::string_view kAnswer = "HTTP/1.1 400 Bad Request\r\n\r\n";
+        send(fd.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+        return;
+      }
     }
     Request request;
     std::istringstream lines(text);
@@ -184,7 +189,7 @@ class LayoutRegistry {
       blobs[file.path().filename()] = read_file(file.path());
     }
     for (const auto& [hex, content] : blobs) {
-      if (content.find("\"layers\"") != content.npos && content.size() < 4096) manifest = hex;
+      if (content.size() < 4096 && content.find("image.manifest.v1+json") != content.npos) manifest = hex;
       if (content.size() > 4096) largest = hex;
     }
   }
@@ -225,6 +230,7 @@ struct Fixture {
   ~Fixture() {
     store.reset();
     stop_registry();
+    loop.reset();  // waits for what its workers have in hand
     BOOST_TEST(left_in_staging() == 0);
     std::error_code ignored;
     std::filesystem::remove_all(directory, ignored);

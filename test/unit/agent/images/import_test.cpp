@@ -167,6 +167,13 @@ BOOST_AUTO_TEST_CASE(wrong_diff_ids_and_documents_are_refused_and_leave_nothing)
   BOOST_TEST(images->list()->empty());
 }
 
+BOOST_AUTO_TEST_CASE(an_image_without_room_for_it_is_refused_before_it_is_unpacked) {
+  write_layout(layout, {.layers = {Tar().file("big", std::string(300'000, 'x')).bytes()}, .compress = false});
+  budget.bytes = 100'000;
+  BOOST_TEST(import_message(layout).find("no space") != std::string::npos);
+  BOOST_TEST(unpacked == 0);
+}
+
 BOOST_AUTO_TEST_CASE(indexes_may_nest_but_not_without_end) {
   CraftedImage image;
   image.index_depth = 2;
