@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "bpf/abi.h"
 #include "host/log.h"
@@ -122,6 +123,12 @@ Result<std::unique_ptr<PacketPath>> PacketPath::create(host::Loop& loop, std::st
   if (!nft) return std::unexpected(nft.error());
   std::unique_ptr<PacketPath> path(new PacketPath(loop, std::move(*nft), std::move(table)));
   path->introduced_ = std::move(introduced);
+  if (auto conntrack = host::Conntrack::open()) {
+    path->conntrack_ = std::make_shared<host::Conntrack>(std::move(*conntrack));
+  } else {
+    host::log_warning("service proxy: {}: flows to backends that leave run into their timeouts, ignoring",
+                      conntrack.error().message);
+  }
   auto there = path->nft_->tables();
   if (!there) return std::unexpected(there.error());
   // A table of this name with another shape has nothing that we can read: it is replaced whole.
@@ -141,7 +148,8 @@ Result<std::unique_ptr<PacketPath>> PacketPath::create(host::Loop& loop, std::st
 }
 
 void PacketPath::sync() {
-  if (busy_ || wanted_ == installed_) return;
+  if (!conntrack_) ending_.clear();
+  if (busy_ || (ending_.empty() && wanted_ == installed_)) return;
   struct Changes {
     std::vector<nft::Element> gone, added;
   };
@@ -165,11 +173,16 @@ void PacketPath::sync() {
   };
   busy_ = true;
   loop_.offload(
-      [nft = nft_, table = table_, changes = std::move(changes)]() -> Outcome {
+      [nft = nft_, conntrack = conntrack_, table = table_, changes = std::move(changes),
+       ending = std::exchange(ending_, {})]() -> Outcome {
         for (size_t i = 0; i < changes.size(); ++i) {
           if (changes[i].gone.empty() && changes[i].added.empty()) continue;
           auto changed = nft->change_elements(families()[i], table, kSet, changes[i].gone, changes[i].added);
           if (!changed) return {changed, installed_in(*nft, table)};
+        }
+        if (!ending.empty()) {
+          if (auto ended = conntrack->remove(ending); !ended)
+            host::log_warning("service proxy: {}: flows run into their timeouts, ignoring", ended.error().message);
         }
         return {};
       },

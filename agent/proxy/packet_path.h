@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "host/conntrack.h"
 #include "host/error.h"
 #include "host/ip.h"
 #include "host/loop.h"
@@ -38,10 +39,12 @@ class PacketPath {
   void set(uint32_t id, Backend backend) { wanted_[id] = std::move(backend); }
   void remove(uint32_t id) { wanted_.erase(id); }
   void clear() { wanted_.clear(); }
+  // Flows to be deleted from conntrack, once nftables no longer leads new ones there.
+  void end_flows(host::FlowFilter filter) { ending_.push_back(std::move(filter)); }
   // Starts what is to be done; a failure is logged and tried again.
   void sync();
   // Nothing is under way and nothing is left to do.
-  bool settled() const { return !busy_ && wanted_ == installed_; }
+  bool settled() const { return !busy_ && ending_.empty() && wanted_ == installed_; }
 
   // The tables go; a missing one is success. Blocking.
   static host::Status remove_tables(const std::string& table);
@@ -53,10 +56,12 @@ class PacketPath {
   host::Loop& loop_;
   // Shared with the job that is under way, which may outlive this object.
   std::shared_ptr<host::nft::Nft> nft_;
+  std::shared_ptr<host::Conntrack> conntrack_;  // null: this kernel has none, so no flows to end
   std::shared_ptr<bool> alive_;
   std::string table_;
   std::function<void(const std::vector<uint32_t>&)> introduced_;
   Backends wanted_, installed_;
+  std::vector<host::FlowFilter> ending_;
   bool busy_ = false;
   host::Timer retry_;
 };

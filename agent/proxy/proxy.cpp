@@ -238,6 +238,14 @@ void Proxy::remove_pod(const std::string& namespace_, const std::string& name) {
   const ServiceName key{namespace_, name};
   table_.remove_pod(key);
   if (const auto uid = pod_uids_.find(key); uid != pod_uids_.end()) {
+    // Its clients outside the node learn that it has gone. The sockets of a pod with
+    // hostNetwork are the node's, which tells them itself.
+    if (packets_) {
+      for (const auto& address : pod_addresses_[uid->second]) {
+        if (std::ranges::find(local_addresses_, address) == local_addresses_.end())
+          packets_->end_flows({.backend = address, .only_translated = true});
+      }
+    }
     pod_addresses_.erase(uid->second);
     pod_uids_.erase(uid);
   }
@@ -308,7 +316,13 @@ Status Proxy::start_over() {
 Status Proxy::apply(const Plan& plan) {
   if (auto applied = kernel_->apply(plan); !applied) return applied;
   if (!packets_) return {};
-  for (const auto& retired : plan.retired) packets_->remove(retired.id);
+  for (const auto& retired : plan.retired) {
+    packets_->remove(retired.id);
+    // A TCP connection goes on as long as its pod does; datagrams shall move on now.
+    if (retired.protocol == Protocol::udp)
+      packets_->end_flows(
+          {.protocol = IPPROTO_UDP, .backend = retired.address, .backend_port = retired.port, .only_translated = true});
+  }
   for (const auto& write : plan.backends) {
     if (write.fresh) packets_->set(write.id, {from_abi(write.value.address), write.value.port});
   }
@@ -389,6 +403,7 @@ Status Proxy::flush() {
     if (done) done = forget_strangers();
     garbage_ = !done;
   }
+  if (done && packets_) packets_->sync();
   failed_ = !done;
   last_failure_ = done ? "" : done.error().message;
   if (failed_) retry_timer_ = loop_.after(kRetry, [this] { touch(); });

@@ -304,3 +304,55 @@ BOOST_FIXTURE_TEST_CASE(packets_are_served_while_the_agent_is_dead_and_over_its_
   BOOST_CHECK(works());
 }
 
+BOOST_FIXTURE_TEST_CASE(a_udp_flow_from_outside_moves_on_when_its_pod_leaves, Net) {
+  begin();
+  program();
+  outside.inside([&] {
+    const auto socket = client(AF_INET, SOCK_DGRAM);
+    BOOST_REQUIRE_EQUAL(connect_to(socket, address_of(kNodeIp, 30080)), 0);
+    const auto asked = [&] {
+      BOOST_REQUIRE_EQUAL(::send(socket.get(), "q", 1, 0), 1);
+      for (int round = 0; round < 100; ++round) {
+        for (const auto& pod : pods) {
+          if (receive(pod.udp4, 1)) return pod.name;
+        }
+      }
+      return std::string("nobody");
+    };
+    const auto first = asked();
+    BOOST_REQUIRE_EQUAL(asked(), first);
+    proxy->remove_pod("default", first);
+    settle();
+    const auto second = asked();
+    BOOST_CHECK(second.starts_with("web-") && second != first);
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_not_ready_and_is_reset_when_it_leaves, Net) {
+  begin();
+  program();
+  outside.inside([&] {
+    const auto socket = client(AF_INET, SOCK_STREAM);
+    BOOST_REQUIRE_EQUAL(connect_to(socket, address_of(kNodeIp, 30080)), 0);
+    auto* pod = &pods[0];
+    host::Fd connection(accept4(pod->tcp4.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection) {
+      pod = &pods[1];
+      connection = host::Fd(accept4(pod->tcp4.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    }
+    BOOST_REQUIRE(connection);
+    proxy->set_pod(make_pod(pod->name, "web", {pod->ip4, pod->ip6}, false));
+    settle();
+    char byte = 0;
+    BOOST_CHECK_EQUAL(::send(socket.get(), "a", 1, 0), 1);
+    BOOST_CHECK_EQUAL(recv(connection.get(), &byte, 1, 0), 1);
+
+    proxy->remove_pod("default", pod->name);
+    settle();
+    const timeval patience{.tv_sec = 3, .tv_usec = 0};
+    setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    BOOST_CHECK_EQUAL(::send(socket.get(), "b", 1, 0), 1);
+    BOOST_CHECK_EQUAL(recv(socket.get(), &byte, 1, 0), -1);
+    BOOST_CHECK_EQUAL(errno, ECONNRESET);
+  });
+}
