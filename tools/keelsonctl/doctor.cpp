@@ -448,8 +448,8 @@ HostProbes HostProbes::live() {
     if (output->wait_status != 0) return host::fail(fmt::format("{}: {}", argv.front(), output->err));
     return std::move(output->out);
   };
-  probes.try_to_listen = try_to_listen;
-  probes.agent_answers = agent_answers;
+  probes.try_to_listen = ctl::try_to_listen;
+  probes.agent_answers = ctl::agent_answers;
   return probes;
 }
 
