@@ -785,15 +785,42 @@ int take_elements(const nlmsghdr* message, void* out) {
       out);
 }
 
+std::optional<Family> family_of(uint32_t nfproto) {
+  switch (nfproto) {
+    case NFPROTO_IPV4:
+      return Family::ip;
+    case NFPROTO_IPV6:
+      return Family::ip6;
+    case NFPROTO_INET:
+      return Family::inet;
+    default:
+      return std::nullopt;
+  }
+}
+
 int take_table(const nlmsghdr* message, void* out) {
   TablePtr table(nftnl_table_alloc());
   if (nftnl_table_nlmsg_parse(message, table.get()) < 0) return MNL_CB_OK;
-  const auto family = nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY);
-  auto* names = static_cast<std::vector<TableName>*>(out);
-  const char* name = nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME);
-  if (family == NFPROTO_IPV4) names->push_back({Family::ip, name});
-  if (family == NFPROTO_IPV6) names->push_back({Family::ip6, name});
-  if (family == NFPROTO_INET) names->push_back({Family::inet, name});
+  if (const auto family = family_of(nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY)))
+    static_cast<std::vector<TableName>*>(out)->push_back({*family, nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME)});
+  return MNL_CB_OK;
+}
+
+int take_chain(const nlmsghdr* message, void* out) {
+  ChainPtr chain(nftnl_chain_alloc());
+  if (nftnl_chain_nlmsg_parse(message, chain.get()) < 0 || !nftnl_chain_is_set(chain.get(), NFTNL_CHAIN_HOOKNUM))
+    return MNL_CB_OK;
+  const auto family = family_of(nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY));
+  if (!family) return MNL_CB_OK;
+  ForeignChain found{.table = {*family, nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE)},
+                     .name = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME)};
+  const std::string_view type = nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TYPE);
+  found.base.type = type == "nat" ? ChainType::nat : type == "route" ? ChainType::route : ChainType::filter;
+  for (const auto hook : {Hook::prerouting, Hook::input, Hook::forward, Hook::output, Hook::postrouting})
+    if (hook_number(hook) == nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_HOOKNUM)) found.base.hook = hook;
+  found.base.priority = nftnl_chain_get_s32(chain.get(), NFTNL_CHAIN_PRIO);
+  found.base.drop = nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_POLICY) == NF_DROP;
+  static_cast<std::vector<ForeignChain>*>(out)->push_back(std::move(found));
   return MNL_CB_OK;
 }
 
@@ -904,15 +931,28 @@ Result<std::vector<Element>> Nft::elements(Family family, const std::string& tab
   }
 }
 
-Result<std::vector<TableName>> Nft::tables() {
+namespace {
+
+template <typename T>
+Result<std::vector<T>> list(const Fd& socket, uint16_t type, uint32_t& sequence, mnl_cb_t take, std::string_view what) {
   for (int attempt = 1;; ++attempt) {
-    std::vector<TableName> found;
+    std::vector<T> found;
     std::array<char, 256> buffer;
-    auto* request = nftnl_nlmsg_build_hdr(buffer.data(), NFT_MSG_GETTABLE, NFPROTO_UNSPEC, NLM_F_DUMP, sequence_++);
-    auto done = dump(socket_, request, take_table, &found, "list of tables");
+    const auto* request = nftnl_nlmsg_build_hdr(buffer.data(), type, NFPROTO_UNSPEC, NLM_F_DUMP, sequence++);
+    auto done = dump(socket, request, take, &found, what);
     if (done) return found;
     if (done.error().sys != EINTR || attempt == kDumpAttempts) return std::unexpected(std::move(done.error()));
   }
+}
+
+}  // namespace
+
+Result<std::vector<TableName>> Nft::tables() {
+  return list<TableName>(socket_, NFT_MSG_GETTABLE, sequence_, take_table, "list of tables");
+}
+
+Result<std::vector<ForeignChain>> Nft::base_chains() {
+  return list<ForeignChain>(socket_, NFT_MSG_GETCHAIN, sequence_, take_chain, "list of chains");
 }
 
 Result<std::string> encode(std::span<const Table> tables) {

@@ -239,6 +239,13 @@ struct TableName {
   auto operator<=>(const TableName&) const = default;
 };
 
+// A chain of anybody's that the kernel's hooks call, as the kernel lists it.
+struct ForeignChain {
+  TableName table;
+  std::string name;
+  BaseChain base;
+};
+
 // One NETLINK_NETFILTER socket, in the network namespace of the thread that opened
 // it. For one thread at a time. Calls block for as long as the kernel's transaction
 // takes (10,000 elements: some 10 ms).
@@ -262,8 +269,9 @@ class Nft {
   // In no order.
   Result<std::vector<Element>> elements(Family family, const std::string& table, const std::string& set);
 
-  // Tables of the families ip, ip6 and inet.
+  // Tables of the families ip, ip6 and inet, and their base chains.
   Result<std::vector<TableName>> tables();
+  Result<std::vector<ForeignChain>> base_chains();
 
  private:
   explicit Nft(Fd socket) : socket_(std::move(socket)) {}
