@@ -260,7 +260,7 @@ Result<std::vector<Fd>> CgroupTree::join_files(const Path& path) const {
   std::vector<Fd> files;
   for (const auto& v1 : v1_) {
     if (!v1.first) continue;
-    auto file = open_file(v1.directory / path / "cgroup.procs", O_WRONLY);
+    auto file = open_file(v1.directory / path / "tasks", O_WRONLY);
     if (!file) return std::unexpected(file.error());
     files.push_back(std::move(*file));
   }

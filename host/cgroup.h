@@ -74,7 +74,9 @@ class CgroupTree {
   Status limit(const Path& path, const CgroupLimits& limits) const;
   // The v2 directory, to be born in (O_PATH is not enough for openat of its files).
   Result<Fd> open(const Path& path) const;
-  // cgroup.procs of each distinct v1 hierarchy, for writing "0" to.
+  // Of each distinct v1 hierarchy the file to which a process of one thread writes "0" to
+  // join. It is `tasks`, not cgroup.procs: moving the thread that writes needs no
+  // lock on all forks of the machine, whose first taker waits 8 ms for RCU (0.03 ms instead).
   Result<std::vector<Fd>> join_files(const Path& path) const;
   // The file with the line "oom_kill N": memory.events or v1's memory.oom_control.
   // not_found without a memory controller.

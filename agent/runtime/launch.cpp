@@ -21,6 +21,7 @@ using host::Fd;
 using host::Path;
 using host::Result;
 
+constexpr int kLeftoverTimeoutMs = 2000;  // for what an earlier attempt left to die
 constexpr std::string_view kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // As containerd has them; those that a kernel does not have are passed over.
@@ -142,6 +143,13 @@ void add_variable(std::vector<std::string>& environment, std::string_view assign
   }
 }
 
+host::Status remove_cgroup(const host::CgroupTree& cgroups, const Path& cgroup) {
+  if (::access((cgroups.directory() / cgroup).c_str(), F_OK) != 0) return {};
+  if (auto killed = cgroups.kill(cgroup); !killed) return killed;
+  if (auto waited = cgroups.wait_empty(cgroup, kLeftoverTimeoutMs); !waited) return waited;
+  return cgroups.remove(cgroup);
+}
+
 bool holds_nul(const std::vector<std::string>& strings) {
   return std::ranges::any_of(strings, [](const auto& one) { return one.find('\0') != std::string::npos; });
 }
@@ -225,16 +233,10 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
   const host::CgroupTree& cgroups = *context.cgroups;
   const Path cgroup = pod_cgroup / spec.id.name;
 
-  // The cgroup may be there from an earlier attempt, with what exec left in it.
-  if (auto left = cgroups.children(cgroup)) {
-    if (!left->empty()) {
-      if (auto killed = cgroups.kill(cgroup); !killed) return std::unexpected(killed.error());
-      if (auto waited = cgroups.wait_empty(cgroup, 2000); !waited) return std::unexpected(waited.error());
-    }
-    for (const auto& child : *left) {
-      if (auto removed = cgroups.remove(cgroup / child); !removed) return std::unexpected(removed.error());
-    }
-  }
+  // Each attempt gets a cgroup of its own: counters start at zero, and one that was
+  // ever killed as a whole kills what is born into it (CLONE_INTO_CGROUP compares the kill
+  // count of the parent's cgroup with its own; seen on 6.18).
+  if (auto cleared = remove_cgroup(cgroups, cgroup); !cleared) return std::unexpected(cleared.error());
   if (auto made = cgroups.make(cgroup, false); !made) return std::unexpected(made.error());
   if (auto limited = cgroups.limit(cgroup, cgroup_limits_of(spec.limits, true)); !limited) {
     return std::unexpected(limited.error());

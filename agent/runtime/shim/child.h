@@ -16,7 +16,7 @@ enum Note : char { kCreated = 'C', kFailed = 'E', kTerminal = 'T', kReady = 'R',
     __attribute__((format(printf, 3, 4)));
 
 // First thing of every child: default signals, death with the shim, and itself
-// into its v1 cgroups (the first such write waits ~10 ms for an RCU grace period).
+// into its v1 cgroups (host/cgroup.h, join_files).
 void child_begin(int control, const int* v1, uint32_t v1_count);
 
 // The init of a sandbox: sets up what is in the request, then reaps for ever.

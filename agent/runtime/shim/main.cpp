@@ -50,6 +50,8 @@ struct Container {
   int64_t started_at_us = 0;  // 0 until execve succeeded
   int pidfd = -1, control = -1, spec = -1, cgroup = -1, events = -1, termination = -1, input = -1;
   uint64_t oom_kills = 0;  // before it started
+  size_t reason_size = 0;
+  char reason[1100];
   LogFile log;
   LogStream output, error;
 };
@@ -447,13 +449,10 @@ void read_control(uint32_t index) {
       container.created = true;
       send_note(container.control, kStart, "", 0);
     } else if (note[0] == kFailed) {
+      // Said when the process is gone: then the same start may be asked for again.
       container.failed = true;
-      auto entry = entry_of(container, JournalEntry::kFailed);
-      entry.finished_at_us = now_us();
-      entry.text = std::string_view(note + 1, static_cast<size_t>(size) - 1);
-      journal_append(shim.journal, entry);
-      answer_error(container.number, 0, entry.text.data(), entry.text.size());
-      container.number = 0;
+      container.reason_size = static_cast<size_t>(size) - 1;
+      memcpy(container.reason, note + 1, container.reason_size);
     }
   }
 }
@@ -466,32 +465,36 @@ void drain(LogFile& log, LogStream& stream) {
 }
 
 void container_ended(uint32_t index, int wait_status) {
+  static char termination[kMaxTermination];
   Container& container = shim.containers[index];
   read_control(index);
   kill_cgroup(container.cgroup);  // what shared a PID namespace with others, and what exec started
   drain(container.log, container.output);
   drain(container.log, container.error);
-  if (container.failed) return release(container);
-  if (container.number != 0) {  // died before execve
-    auto entry = entry_of(container, JournalEntry::kFailed);
-    entry.finished_at_us = now_us();
-    entry.text = "the container was killed while it was set up";
-    journal_append(shim.journal, entry);
-    answer_error(container.number, 0, entry.text.data(), entry.text.size());
-    return release(container);
-  }
-  static char termination[kMaxTermination];
-  auto entry = entry_of(container, JournalEntry::kExited);
+  const bool ran = container.started_at_us != 0;
+  auto entry = entry_of(container, ran ? JournalEntry::kExited : JournalEntry::kFailed);
   entry.finished_at_us = now_us();
-  entry.wait_status = wait_status;
-  entry.oom_killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
-                     read_oom_kills(container.events) > container.oom_kills;
-  if (container.termination >= 0) {
-    const ssize_t size = pread(container.termination, termination, sizeof termination, 0);
+  if (ran) {
+    entry.wait_status = wait_status;
+    entry.oom_killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
+                       read_oom_kills(container.events) > container.oom_kills;
+    const ssize_t size =
+        container.termination >= 0 ? pread(container.termination, termination, sizeof termination, 0) : -1;
     if (size > 0) entry.text = std::string_view(termination, static_cast<size_t>(size));
+  } else if (container.failed) {
+    entry.text = std::string_view(container.reason, container.reason_size);
+  } else {
+    entry.text = "the container was killed while it was set up";
   }
   journal_append(shim.journal, entry);
-  answer(Type::exited, 0, entry);
+  // The record is on disk: now it may be gone.
+  siginfo_t child;
+  waitid(P_PID, static_cast<id_t>(container.pid), &child, WEXITED | WNOHANG);
+  if (ran) {
+    answer(Type::exited, 0, entry);
+  } else {
+    answer_error(container.number, 0, entry.text.data(), entry.text.size());
+  }
   release(container);
 }
 
@@ -593,6 +596,8 @@ void child_ended(pid_t pid, int wait_status) {
     read_exec_control(i);
     close_fd(exec.control);
     close_fd(exec.terminal);
+    siginfo_t child;
+    waitid(P_PID, static_cast<id_t>(pid), &child, WEXITED | WNOHANG);  // its cgroup is empty when this is heard
     if (!exec.failed) answer(Type::exec_exited, exec.number, ExecExited{wait_status});
     exec.used = false;
     return;
@@ -622,8 +627,9 @@ void reap_children() {
     const int wait_status = child.si_code == CLD_EXITED
                                 ? (child.si_status & 0xff) << 8
                                 : (child.si_status & 0x7f) | (child.si_code == CLD_DUMPED ? 0x80 : 0);
-    child_ended(child.si_pid, wait_status);
-    waitid(P_PID, static_cast<id_t>(child.si_pid), &child, WEXITED | WNOHANG);
+    const pid_t pid = child.si_pid;
+    child_ended(pid, wait_status);
+    waitid(P_PID, static_cast<id_t>(pid), &child, WEXITED | WNOHANG);  // unless that was done
   }
   if (shim.closing && childless()) _exit(0);
 }

@@ -60,7 +60,7 @@ static_assert(sizeof(Header) == 16);
 // Flags of a sandbox.
 enum SandboxFlag : uint32_t { kHostNetwork = 1, kHostPid = 2, kHostIpc = 4, kSharePid = 8 };
 
-// Descriptors: the sandbox's v2 cgroup, then `v1` × cgroup.procs.
+// Descriptors: the sandbox's v2 cgroup, then `v1` × a v1 cgroup's tasks.
 struct SandboxRequest {
   uint32_t flags = 0;
   uint32_t v1 = 0;
@@ -127,7 +127,7 @@ struct ContainerState {
 
 // Descriptors: launch spec (sealed memfd), root mount, log directory, the
 // container's v2 cgroup, its out-of-memory events file, [termination message file],
-// `v1` × cgroup.procs, `mounts` × mount.
+// `v1` × a v1 cgroup's tasks, `mounts` × mount.
 struct StartRequest {
   std::string_view name;
   uint32_t attempt = 0;
@@ -174,7 +174,7 @@ struct SignalRequest {
   }
 };
 
-// Descriptors: the leaf cgroup (v2), `v1` × cgroup.procs, then without `tty` those
+// Descriptors: the leaf cgroup (v2), `v1` × a v1 cgroup's tasks, then without `tty` those
 // of stdin, stdout, stderr that `stdio` has bits for (1, 2, 4).
 struct ExecRequest {
   std::string_view name;
