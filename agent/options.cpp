@@ -54,7 +54,7 @@ void declare(CLI::App& app, Options& o, std::string& file_frequency, std::string
   text("--bpffs", o.bpffs, "where maps, programs and links are pinned");
   text("--cgroup-root", o.cgroup_root, "cgroup v2 directory that Services are load-balanced for [the v2 root]");
   text("--pod-cgroup", o.pod_cgroup, "cgroup v2 directory of the Pods [<cgroup-root>/keelson]");
-  text("--config", o.config, "configuration file with the same names");
+  text("--config", o.config, "configuration file with the same names; \"\" for none");
   text("-v,--v", o.log_level, "log level: debug, info, warning, error");
   app.set_version_flag("--version", "keelson-agent " KEELSON_VERSION);
 }
@@ -62,6 +62,7 @@ void declare(CLI::App& app, Options& o, std::string& file_frequency, std::string
 // The file's values go to the options that the command line left open. Everything
 // is read as text, so that the same checks apply to both.
 host::Status apply_file(CLI::App& app, const Options& options, bool file_was_named) {
+  if (options.config.empty()) return {};
   auto text = host::read_file(options.config, 1U << 20);
   if (!text) {
     if (text.error().code == host::Error::Code::not_found && !file_was_named) return {};

@@ -205,7 +205,8 @@ Output Sandbox::ctl(const std::vector<std::string>& arguments) {
 
 std::vector<std::string> Sandbox::agent_command(const std::vector<std::string>& flags) const {
   std::vector<std::string> command = {(binaries() / "keelson-agent").string(),
-                                      "--config=/dev/null",
+                                      "--config",
+                                      "",
                                       "--root-dir=" + root_dir().string(),
                                       "--run-dir=" + run_dir().string(),
                                       "--pod-manifest-path=" + manifests().string(),
