@@ -22,8 +22,10 @@
 #include <map>
 #include <thread>
 
+#include "agent/network/doctor.h"
 #include "agent/network/names.h"
 #include "agent/network/pod_network.h"
+#include "host/conntrack.h"
 #include "host/file.h"
 #include "host/log.h"
 #include "host/loop.h"
@@ -732,6 +734,182 @@ BOOST_FIXTURE_TEST_CASE(an_attach_takes_little_more_than_the_kernel, Node) {
   std::ranges::sort(ms);
   BOOST_TEST_MESSAGE(fmt::format("attach: p50 {:.2f} ms, most {:.2f} ms", ms[kPods / 2], ms.back()));
   BOOST_TEST(ms[kPods / 2] < 250.0);  // no benchmark, on a machine that builds: a guard against waits
+}
+
+BOOST_FIXTURE_TEST_CASE(doctor_finds_nothing_wrong_with_an_ordinary_host_and_leaves_no_trace, Node) {
+  const auto before = snapshot();
+  for (const auto& finding : keelson::network::examine_host(settings()))
+    BOOST_TEST((finding.severity == keelson::network::Finding::Severity::note),
+               finding.subject << ": " << finding.problem);
+  BOOST_TEST(difference(before, snapshot()) == "");
+}
+
+BOOST_FIXTURE_TEST_CASE(doctor_names_whoever_drops_what_pods_forward, Node) {
+  const auto remedies = [&] {
+    std::string text;
+    for (const auto& finding : keelson::network::examine_host(settings()))
+      if (finding.subject == "FORWARD policy") text += finding.problem + " -> " + finding.remedy + "\n";
+    return text;
+  };
+  must(
+      "nft add table inet wall && nft 'add chain inet wall fence { type filter hook forward priority 0; policy drop; "
+      "}'");
+  const auto by_nft = remedies();
+  BOOST_TEST(by_nft.find("nft insert rule inet wall fence iifname \"klfc1*\" accept") != std::string::npos, by_nft);
+  must("nft delete table inet wall");
+  BOOST_TEST(remedies() == "");
+  if (sh("iptables-nft -P FORWARD DROP").status == 0) {
+    const auto by_iptables = remedies();
+    BOOST_TEST(by_iptables.find("iptables -I FORWARD -i klfc1+ -j ACCEPT") != std::string::npos, by_iptables);
+    must("nft delete table ip filter");
+  }
+  if (sh("iptables-legacy -P FORWARD DROP").status == 0) {
+    const auto by_legacy = remedies();
+    BOOST_TEST(by_legacy.find("iptables-legacy -I FORWARD -i klfc1+ -j ACCEPT") != std::string::npos, by_legacy);
+    must("iptables-legacy -P FORWARD ACCEPT");
+    BOOST_TEST(remedies() == "");
+  }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(host_nft)
+
+// Marks what comes to the node's port 30000 and sends it where the map says.
+nft::Table translation(const std::string& backend, uint8_t protocol) {
+  nft::Table table{.family = nft::Family::ip, .name = "translation"};
+  table.sets.push_back({.name = "backend4",
+                        .key = {nft::Type::mark},
+                        .data = {nft::Type::ipv4, nft::Type::port},
+                        .elements = {{nft::Data().mark(7), nft::Data().address(ip(backend)).port(8080)}}});
+  table.chains.push_back(
+      {.name = "choose",
+       .base = nft::BaseChain{nft::ChainType::filter, nft::Hook::prerouting, nft::kPriorityMangle},
+       .rules = {{.match = {nft::MatchProtocol{protocol}, nft::MatchPort{true, 30000}, nft::MatchLocal{}},
+                  .action = nft::SetMark{nft::Field::mark, 0x100007, 0x1fffff}}}});
+  table.chains.push_back({.name = "translate",
+                          .base = nft::BaseChain{nft::ChainType::nat, nft::Hook::prerouting, nft::kPriorityDstNat},
+                          .rules = {{.match = {nft::mark_is(0x100000, 0x100000)},
+                                     .action = nft::DnatByMap{{nft::Field::mark, 0xfffff}, "backend4"},
+                                     .counter = true,
+                                     .comment = "chosen"}}});
+  return table;
+}
+
+BOOST_FIXTURE_TEST_CASE(a_map_chooses_the_backend_and_deleting_flows_moves_udp_clients_on, Node) {
+  must_start();
+  Pod a("a"), b("b");
+  must_attach("uid-a", a);
+  must_attach("uid-b", b);
+  const Fd server_a(a.ns.inside([&] { return serve(ip(a.ips[0]), 8080, SOCK_DGRAM); }));
+  const Fd server_b(b.ns.inside([&] { return serve(ip(b.ips[0]), 8080, SOCK_DGRAM); }));
+  auto nft = nft::Nft::open().value();
+  const auto table = translation(a.ips[0], IPPROTO_UDP);
+  const auto replaced = nft.replace({&table, 1});
+  BOOST_TEST_REQUIRE(replaced.has_value(), (replaced ? "" : replaced.error().message));
+
+  const auto client = outside().inside([&] { return reach(ip(kIp), 30000, SOCK_DGRAM); });
+  const auto seen = next_client(server_a.get(), SOCK_DGRAM);
+  BOOST_TEST_REQUIRE(seen.has_value());
+  BOOST_TEST(seen->ip.to_string() == kOutside);  // the client's address is kept
+
+  const std::vector<nft::Element> old_one{{nft::Data().mark(7), {}}};
+  const std::vector<nft::Element> new_one{{nft::Data().mark(7), nft::Data().address(ip(b.ips[0])).port(8080)}};
+  BOOST_TEST(nft.change_elements(nft::Family::ip, "translation", "backend4", old_one, new_one).has_value());
+  BOOST_TEST((nft.elements(nft::Family::ip, "translation", "backend4").value() == new_one));
+  send(client.fd.get(), "x", 1, 0);
+  BOOST_TEST(next_client(server_a.get(), SOCK_DGRAM).has_value());  // the flow stays where it was
+
+  auto conntrack = host::Conntrack::open().value();
+  const host::FlowFilter dead{.protocol = IPPROTO_UDP, .backend = ip(a.ips[0]), .backend_port = 8080};
+  const auto flows = conntrack.flows({&dead, 1}).value();
+  BOOST_TEST_REQUIRE(flows.size() == 1u);
+  BOOST_TEST(flows[0].original.destination.to_string() == kIp);
+  BOOST_TEST(flows[0].original.destination_port == 30000);
+  const host::FlowFilter other{.protocol = IPPROTO_TCP, .backend = ip(a.ips[0]), .backend_port = 8080};
+  BOOST_TEST(conntrack.remove({&other, 1}).value() == 0u);
+  BOOST_TEST(conntrack.remove({&dead, 1}).value() == 1u);
+  BOOST_TEST(conntrack.remove({&dead, 1}).value() == 0u);
+  send(client.fd.get(), "x", 1, 0);
+  BOOST_TEST(next_client(server_b.get(), SOCK_DGRAM).has_value());
+}
+
+BOOST_FIXTURE_TEST_CASE(a_transaction_that_fails_changes_nothing, Node) {
+  auto nft = nft::Nft::open().value();
+  const auto good = translation("10.244.0.2", IPPROTO_TCP);
+  BOOST_REQUIRE(nft.replace({&good, 1}).has_value());
+  const auto before = sh("nft -s list ruleset").text;
+  auto changed = translation("10.244.0.3", IPPROTO_TCP);
+  const nft::Table bad{.family = nft::Family::ip6,
+                       .name = "bad",
+                       .chains = {{.name = "c", .rules = {{.action = nft::Jump{"nowhere"}, .comment = "leads away"}}}}};
+  const auto refused = nft.replace(std::vector{changed, bad});
+  BOOST_TEST_REQUIRE(!refused.has_value());
+  BOOST_TEST(refused.error().message.find("table ip6 bad, chain c, rule 1: leads away") != std::string::npos,
+             refused.error().message);
+  BOOST_TEST(difference(before, sh("nft -s list ruleset").text) == "");
+  // The socket is fit for more.
+  BOOST_TEST(nft.replace({&changed, 1}).has_value());
+  const std::vector<nft::Element> absent{{nft::Data().mark(99), {}}};
+  const auto missing = nft.change_elements(nft::Family::ip, "translation", "backend4", absent, {});
+  BOOST_TEST_REQUIRE(!missing.has_value());
+  BOOST_TEST((missing.error().code == host::Error::Code::not_found));
+  const std::vector<nft::Element> clash{{nft::Data().mark(7), nft::Data().address(ip("10.9.9.9")).port(1)}};
+  const auto exists = nft.change_elements(nft::Family::ip, "translation", "backend4", {}, clash);
+  BOOST_TEST_REQUIRE(!exists.has_value());
+  BOOST_TEST((exists.error().code == host::Error::Code::exists));
+  BOOST_TEST(nft.remove(nft::Family::ip, "translation").has_value());
+  BOOST_TEST(nft.remove(nft::Family::ip, "translation").has_value());
+  BOOST_TEST(nft.tables().value().empty());
+}
+
+BOOST_FIXTURE_TEST_CASE(ten_thousand_elements_go_in_one_transaction, Node) {
+  auto nft = nft::Nft::open().value();
+  auto table = translation("10.244.0.2", IPPROTO_TCP);
+  BOOST_REQUIRE(nft.replace({&table, 1}).has_value());
+  std::vector<nft::Element> many;
+  for (uint32_t i = 100; i < 10100; ++i)
+    many.push_back({nft::Data().mark(i), nft::Data().address(api::IpAddress::v4(0x0a000000 + i)).port(8080)});
+  const auto start = std::chrono::steady_clock::now();
+  const auto added = nft.change_elements(nft::Family::ip, "translation", "backend4", {}, many);
+  const auto took = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  BOOST_TEST(added.has_value(), (added ? "" : added.error().message));
+  BOOST_TEST_MESSAGE(fmt::format("10,000 elements: {:.1f} ms", took));
+  BOOST_TEST(nft.elements(nft::Family::ip, "translation", "backend4").value().size() == 10001u);
+  BOOST_TEST(nft.change_elements(nft::Family::ip, "translation", "backend4", many, {}).has_value());
+  BOOST_TEST(nft.elements(nft::Family::ip, "translation", "backend4").value().size() == 1u);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+BOOST_AUTO_TEST_SUITE(host_netlink)
+
+BOOST_FIXTURE_TEST_CASE(the_node_is_known_by_its_default_routes_address, Node) {
+  const auto detected = host::detect_node_addresses();
+  BOOST_TEST_REQUIRE(detected.has_value());
+  BOOST_TEST(detected->v4.value().to_string() == kIp);
+  BOOST_TEST(detected->v6.value().to_string() == kIp6);
+  must("ip route del default && ip -6 route del default");
+  BOOST_TEST(host::detect_node_addresses().value().v4.value().to_string() == kIp);
+  must("ip addr flush dev uplink");
+  const auto none = host::detect_node_addresses();
+  BOOST_TEST_REQUIRE(!none.has_value());
+  BOOST_TEST(none.error().message.find("--node-ip") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_batch_reports_its_first_error_and_runs_the_rest, Node) {
+  auto socket = host::RouteSocket::open().value();
+  host::RouteBatch batch;
+  batch.add_route({.destination = cidr("10.1.0.0/24"), .gateway = ip("10.99.0.1"), .link = 1});
+  batch.delete_link("not-there");
+  batch.add_route(
+      {.destination = cidr("10.2.0.0/24"), .gateway = ip(kOutside), .link = socket.link_index("uplink").value()});
+  const auto failed = socket.run(batch);
+  BOOST_TEST_REQUIRE(!failed.has_value());
+  BOOST_TEST(failed.error().message.find("add route to 10.1.0.0/24") != std::string::npos, failed.error().message);
+  const auto routes = socket.routes().value();
+  BOOST_TEST(std::ranges::count(routes, cidr("10.2.0.0/24"), &host::Route::destination) == 1);
+  BOOST_TEST(std::ranges::count(routes, cidr("10.1.0.0/24"), &host::Route::destination) == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
