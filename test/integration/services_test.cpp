@@ -1,5 +1,6 @@
 // The sentence "Services", from the outside: who answers, who is refused.
 #include <fmt/core.h>
+#include <signal.h>
 
 #include <boost/test/unit_test.hpp>
 #include <set>
@@ -225,7 +226,7 @@ BOOST_FIXTURE_TEST_CASE(a_node_port_cannot_be_bound_on_the_node_only, Node) {
 
 BOOST_FIXTURE_TEST_CASE(the_maps_read_like_a_table, Node) {
   run_echo({"a"});
-  const auto dump = shell("bpftool map dump pinned " + (bpffs() / "vip").string()).out;
+  const auto dump = shell("bpftool map dump pinned " + (bpffs() / "v1/vip").string()).out;
   BOOST_TEST(dump.find("\"port\"") != std::string::npos, dump);
   BOOST_TEST(dump.find("\"key\"") != std::string::npos, dump);
 }
