@@ -1,7 +1,7 @@
 #pragma once
 // Who holds which addresses, as files: <directory>/<pod uid>.json, each
-// {"bootId":…,"uid":…,"ips":[…],"allocatedAt":<microseconds>}. Written atomically, so
-// that a restart of the agent finds them whole; void after a reboot, which took the
+// {"bootId":…,"uid":…,"ips":[…],"allocatedAt":<microseconds>}. Replaced by rename,
+// so that a restart of the agent finds them whole; void after a reboot, which took the
 // pods' networks away. Blocking.
 
 #include <cstdint>
