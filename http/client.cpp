@@ -191,7 +191,8 @@ struct FetchHandle::Operation : std::enable_shared_from_this<FetchHandle::Operat
   void read() {
     parser.emplace();
     parser->header_limit(kHeaderLimit);
-    parser->body_limit(boost::none);  // CutBody counts
+    // CutBody counts. Not boost::none: Beast 1.74 compares it with a Content-Length and finds that smaller.
+    parser->body_limit(std::numeric_limits<uint64_t>::max());
     parser->get().body().limit = request.body_limit;
     parser->skip(request.method == "HEAD");
     beast::http::async_read(*stream, buffer, *parser, [self = shared_from_this()](error_code error, size_t) {
