@@ -60,6 +60,23 @@ void yaml_equals_json(const std::string& name) {
   BOOST_TEST((std::get<T>(manifest.objects[0].object) == decode<T>(read(name + ".json"))));
 }
 
+template <typename T>
+void protobuf_round_trips(const std::string& name) {
+  const std::string bytes = read(name + ".pb");
+  auto object = api::decode_protobuf<T>(bytes);
+  BOOST_REQUIRE_MESSAGE(object, object.error().message);
+  BOOST_TEST((*object == decode<T>(read(name + ".json"))), name);
+  const std::string again = api::encode_protobuf(*object);
+  BOOST_TEST((again == bytes), name);
+  // Whatever is cut off or flipped, the decoder ends and stays within its bytes.
+  for (size_t length = 0; length < bytes.size(); length += 41) api::decode_protobuf<T>(bytes.substr(0, length));
+  for (size_t at = 0; at < bytes.size(); at += 23) {
+    std::string flipped = bytes;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x55);
+    api::decode_protobuf<T>(flipped);
+  }
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(golden, *boost::unit_test::precondition(reference_is_present))
@@ -70,6 +87,7 @@ BOOST_AUTO_TEST_CASE(json_is_decoded_and_encoded_to_the_same_text) {
   json_round_trips<api::Endpoints>("core.v1.Endpoints");
   json_round_trips<api::ConfigMap>("core.v1.ConfigMap");
   json_round_trips<api::Secret>("core.v1.Secret");
+  json_round_trips<api::Status>("core.v1.Status");
 }
 
 BOOST_AUTO_TEST_CASE(yaml_is_decoded_into_the_same_object) {
@@ -78,6 +96,21 @@ BOOST_AUTO_TEST_CASE(yaml_is_decoded_into_the_same_object) {
   yaml_equals_json<api::Endpoints>("core.v1.Endpoints");
   yaml_equals_json<api::ConfigMap>("core.v1.ConfigMap");
   yaml_equals_json<api::Secret>("core.v1.Secret");
+}
+
+BOOST_AUTO_TEST_CASE(protobuf_is_decoded_into_the_same_object_and_encoded_to_the_same_bytes) {
+  protobuf_round_trips<api::Pod>("core.v1.Pod");
+  protobuf_round_trips<api::Service>("core.v1.Service");
+  protobuf_round_trips<api::Endpoints>("core.v1.Endpoints");
+  protobuf_round_trips<api::ConfigMap>("core.v1.ConfigMap");
+  protobuf_round_trips<api::Secret>("core.v1.Secret");
+  protobuf_round_trips<api::Status>("core.v1.Status");
+}
+
+BOOST_AUTO_TEST_CASE(protobuf_of_another_kind_or_none_is_refused) {
+  BOOST_TEST(!api::decode_protobuf<api::Pod>(read("core.v1.Service.pb")));
+  BOOST_TEST(!api::decode_protobuf<api::Pod>(""));
+  BOOST_TEST(!api::decode_protobuf<api::Pod>("{}"));
 }
 
 BOOST_AUTO_TEST_CASE(json_becomes_the_yaml_that_kubernetes_prints) {
