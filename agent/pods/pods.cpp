@@ -229,7 +229,6 @@ void Pods::sweep() {
         for (const auto& uid : entries(root / "pods")) {
           if (known.contains(uid)) continue;
           remove(root / "pods" / uid / "volumes");
-          remove(root / "pods" / uid / "etc");
           ::rmdir((root / "pods" / uid).c_str());  // empty unless the runtime keeps something there
         }
         for (const auto& uid : entries(run / "volumes")) {
@@ -313,6 +312,27 @@ void Pods::attached(Worker& worker, const api::Sandbox& sandbox, const std::vect
 
 void Pods::detached(Worker& worker) { listener_.sandbox_gone(worker.uid()); }
 
+void Pods::remove_files(Worker& worker) {
+  auto roots = worker.volume_roots();
+  std::vector<host::Path> trees{roots.disk, roots.memory, worker.log_directory()};
+  auto failures = std::make_shared<std::vector<std::string>>();  // passes from the worker thread to the loop's
+  ++removals_;
+  scheduler_->offload(
+      [trees = std::move(trees), pod_directory = roots.disk.parent_path(), failures] {
+        for (const auto& tree : trees) {
+          if (auto removed = host::remove_tree(tree); !removed) failures->push_back(removed.error().message);
+        }
+        ::rmdir(pod_directory.c_str());  // empty unless the runtime keeps something there
+      },
+      [this, failures, alive = std::weak_ptr<bool>(alive_)] {
+        for (const auto& failure : *failures) host::log_warning("clean-up: {}, ignoring", failure);
+        if (alive.expired()) return;
+        --removals_;
+        if (draining_) wake();
+      },
+      worker.lane());
+}
+
 void Pods::wake() {
   if (std::exchange(woken_, true)) return;
   scheduler_->post([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -356,7 +376,10 @@ void Pods::flush() {
     }
   }
   if (released && !rejected_.empty() && !draining_) readmit();
-  if (draining_ && slots_.empty() && drained_) std::exchange(drained_, nullptr)();
+  if (draining_ && slots_.empty() && removals_ == 0 && drained_) {
+    ::rmdir((settings_.run_dir / "volumes").c_str());
+    std::exchange(drained_, nullptr)();
+  }
 }
 
 // ---- looking in

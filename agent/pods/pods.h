@@ -101,6 +101,7 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
   void state_changed(Worker& worker) override;
   void attached(Worker& worker, const api::Sandbox& sandbox, const std::vector<std::string>& ips) override;
   void detached(Worker& worker) override;
+  void remove_files(Worker& worker) override;
 
   void reconcile(const api::DesiredState& desired);
   void take_objects(const api::DesiredState& desired);
@@ -134,6 +135,7 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
   bool adopted_ = false;
   bool woken_ = false;
   bool draining_ = false;
+  size_t removals_ = 0;  // of files, under way
   bool image_appeared_ = false;
   std::function<void()> drained_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // weakly held by what is posted

@@ -1,7 +1,6 @@
 #include "agent/pods/worker.h"
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -116,11 +115,16 @@ VolumeRoots Worker::volume_roots() const {
           .memory = around_.settings.run_dir / "volumes" / uid()};
 }
 
-host::Path Worker::files_directory() const { return around_.settings.root_dir / "pods" / uid() / "etc"; }
+// On the run directory's tmpfs: written anew with every sandbox, and nothing waits for a disk.
+host::Path Worker::files_directory() const { return around_.settings.run_dir / "volumes" / uid() / "etc"; }
+
+host::Path Worker::log_directory() const {
+  return around_.settings.root_dir / "logs" /
+         fmt::format("{}_{}_{}", pod_.metadata.namespace_, pod_.metadata.name, uid());
+}
 
 std::string Worker::log_path(const std::string& container, uint32_t attempt) const {
-  auto directory = fmt::format("{}_{}_{}", pod_.metadata.namespace_, pod_.metadata.name, uid());
-  return (around_.settings.root_dir / "logs" / directory / container / fmt::format("{}.log", attempt)).string();
+  return (log_directory() / container / fmt::format("{}.log", attempt)).string();
 }
 
 // ---- events
@@ -352,24 +356,7 @@ void Worker::perform(const effect::RemoveSandbox& remove) {
                                  }));
 }
 
-void Worker::perform(const effect::RemoveFiles&) {
-  auto roots = volume_roots();
-  auto pod_directory = around_.settings.root_dir / "pods" / uid();
-  auto logs =
-      around_.settings.root_dir / "logs" / fmt::format("{}_{}_{}", pod_.metadata.namespace_, pod_.metadata.name, uid());
-  auto failures = std::make_shared<std::vector<std::string>>();  // passes from the worker thread to the loop's
-  around_.scheduler.offload(
-      [=] {
-        for (const auto& path : {roots.disk, roots.memory, pod_directory / "etc", logs}) {
-          if (auto removed = host::remove_tree(path); !removed) failures->push_back(removed.error().message);
-        }
-        ::rmdir(pod_directory.c_str());  // empty unless the runtime keeps something there
-      },
-      [failures, name = name()] {
-        for (const auto& failure : *failures) host::log_warning("{}: clean-up: {}, ignoring", name, failure);
-      },
-      lane_);
-}
+void Worker::perform(const effect::RemoveFiles&) { around_.owner.remove_files(*this); }
 
 // ---- effects: containers
 

@@ -38,6 +38,8 @@ class WorkerOwner {
   virtual void state_changed(Worker& worker) = 0;
   virtual void attached(Worker& worker, const api::Sandbox& sandbox, const std::vector<std::string>& ips) = 0;
   virtual void detached(Worker& worker) = 0;
+  // What this room made for the pod is to go; the worker is about to.
+  virtual void remove_files(Worker& worker) = 0;
 };
 
 // What all workers use; outlives them.
@@ -75,6 +77,9 @@ class Worker : public std::enable_shared_from_this<Worker> {
   // The pod with its status as of now; `before` is the one published before.
   api::Pod render(const api::PodStatus& before) const;
   std::string log_path(const std::string& container, uint32_t attempt) const;
+  host::Path log_directory() const;
+  VolumeRoots volume_roots() const;
+  uint64_t lane() const { return lane_; }  // of everything that touches its files
   const Plan& plan() const { return plan_; }
 
  private:
@@ -102,7 +107,6 @@ class Worker : public std::enable_shared_from_this<Worker> {
   const api::Container& spec_of(size_t container) const;
   std::string name() const;  // "pod default/web", for the log
   std::string address() const;
-  VolumeRoots volume_roots() const;
   host::Path files_directory() const;
   // Callbacks that do nothing once this is gone.
   template <typename F>
