@@ -268,6 +268,13 @@ class Agent : private pods::PodsListener,
 };
 
 host::Status Agent::start() {
+  const server::Options server_options{.listen = options_.listen,
+                                       .tls_cert_file = options_.tls_cert_file,
+                                       .tls_private_key_file = options_.tls_private_key_file,
+                                       .client_ca_file = options_.client_ca_file,
+                                       .token_file = Path(options_.root_dir) / "api.token"};
+  // Flags that cannot work are refused before anything is made on the host.
+  if (auto checked = server::Server::check(server_options); !checked) return checked;
   auto lock = lock_run_directory(options_.run_dir);
   if (!lock) return std::unexpected(lock.error());
   lock_ = std::move(*lock);
@@ -351,13 +358,7 @@ host::Status Agent::start() {
   sources_ = std::move(*sources);
 
   metrics_.on_render([this] { refresh_metrics(); });
-  auto server = server::Server::create(*loop_,
-                                       {.listen = options_.listen,
-                                        .tls_cert_file = options_.tls_cert_file,
-                                        .tls_private_key_file = options_.tls_private_key_file,
-                                        .client_ca_file = options_.client_ca_file,
-                                        .token_file = Path(options_.root_dir) / "api.token"},
-                                       {*this, *this, *this, *this}, metrics_);
+  auto server = server::Server::create(*loop_, server_options, {*this, *this, *this, *this}, metrics_);
   if (!server) return std::unexpected(server.error());
   server_ = std::move(*server);
   log_info("node {} ({}): serving on {}", node_.name, fmt::join(node_.ips, ", "), options_.listen);

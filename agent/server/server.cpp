@@ -397,8 +397,7 @@ struct Server::Impl : http::Handler {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-host::Result<std::unique_ptr<Server>> Server::create(host::Loop& loop, Options options, Views views,
-                                                     host::Metrics& metrics) {
+host::Status Server::check(const Options& options) {
   const auto invalid = [](std::string message) { return host::fail(host::Error::Code::invalid, std::move(message)); };
   auto where = parse_listen(options.listen);
   if (!where) return std::unexpected(std::move(where.error()));
@@ -413,6 +412,13 @@ host::Result<std::unique_ptr<Server>> Server::create(host::Loop& loop, Options o
                     "the clear; give --tls-cert-file and --tls-private-key-file, or listen on 127.0.0.1",
                     options.listen));
   }
+  return {};
+}
+
+host::Result<std::unique_ptr<Server>> Server::create(host::Loop& loop, Options options, Views views,
+                                                     host::Metrics& metrics) {
+  if (auto checked = check(options); !checked) return std::unexpected(std::move(checked.error()));
+  const auto where = parse_listen(options.listen);
   http::ServerOptions how{.host = where->first, .port = where->second};
   if (tls) how.tls = http::TlsFiles{options.tls_cert_file, options.tls_private_key_file, options.client_ca_file};
   auto token = load_token(options.token_file);

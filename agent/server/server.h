@@ -48,6 +48,9 @@ struct Views {
 
 class Server {
  public:
+  // What create() would refuse for its options alone; for before anything else is made.
+  static host::Status check(const Options& options);
+
   // Makes the token file when there is none, then listens. Invalid: an address that is
   // none, TLS files that cannot be used, or no TLS on an address that is not loopback.
   static host::Result<std::unique_ptr<Server>> create(host::Loop& loop, Options options, Views views,

@@ -33,7 +33,7 @@ struct Node : Sandbox {
   void require_gone(const std::string& name) {
     require_eventually(name + " is gone", [&] { return !pod_exists(name); });
   }
-  std::string token() { return shell("cat " + (root_dir() / "api.token").string()).out; }
+  std::string token() { return shell("tr -d '\\n' < " + (root_dir() / "api.token").string()).out; }
   keelson::host::Output curl(const std::string& arguments) {
     return on_node({"/bin/bash", "-c", "curl -sS --noproxy '*' -w '\\n%{http_code}' " + arguments});
   }
