@@ -10,6 +10,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -31,8 +32,14 @@ int64_t now_us() {
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-// Jobs of one pod run in order.
-uint64_t lane(const std::string& uid) { return std::hash<std::string>()(uid) | 1; }
+// Jobs about one link run in order.
+uint64_t lane(const std::string& link) { return std::hash<std::string>()(link) | 1; }
+
+api::PodAddresses addresses_of(const Allocation& allocation) {
+  api::PodAddresses addresses;
+  for (const auto& ip : allocation.ips) addresses.ips.push_back(ip.to_string());
+  return addresses;
+}
 
 host::Status check(const Settings& settings) {
   const auto plain = [](char c) {
@@ -90,7 +97,7 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
 
   // `work` on a worker and `done` with its result here, with this object kept alive.
   template <typename Work, typename Done>
-  void offload(const std::string& uid, Work work, Done done) {
+  void offload(const std::string& link, Work work, Done done) {
     ++jobs;
     loop.offload(
         std::move(work),
@@ -98,7 +105,7 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
           done(std::move(result));
           if (--self->jobs == 0 && self->when_idle) std::exchange(self->when_idle, nullptr)();
         },
-        lane(uid));
+        lane(link));
   }
 };
 
@@ -240,47 +247,59 @@ void PodNet::attach(const std::string& uid, const api::Sandbox& sandbox, api::Ca
   // The file first: a link without a file is a stray, but a file without a link is only
   // an address that retain() frees.
   PodLink link{.uid = uid, .name = impl_->names.link(uid), .ips = allocation->ips, .mtu = impl_->mtu};
-  auto work = [files = impl_->files, allocation = *allocation, link = std::move(link), netlink = sandbox.netlink.get(),
+  auto work = [files = impl_->files, allocation = *allocation, link, fresh, netlink = sandbox.netlink.get(),
                network_namespace = sandbox.network_namespace.get()]() -> host::Status {
-    if (auto saved = files.save(allocation); !saved) return saved;
-    return connect_pod(link, netlink, network_namespace);
-  };
-  impl_->offload(uid, std::move(work), [impl = impl_, uid, fresh, done = std::move(done)](host::Status result) mutable {
-    const auto held = impl->allocations.find(uid);
-    if (result && held != impl->allocations.end()) {
-      impl->attached.insert(uid);
-      api::PodAddresses addresses;
-      for (const auto& ip : held->second.ips) addresses.ips.push_back(ip.to_string());
-      return done(std::move(addresses));
-    }
-    host::Error error = result ? host::Error{.code = host::Error::Code::unavailable, .message = "detached meanwhile"}
-                               : std::move(result.error());
-    if (fresh && held != impl->allocations.end()) {
-      if (auto removed = impl->files.remove(uid); !removed)
+    auto result = files.save(allocation);
+    if (result) result = connect_pod(link, netlink, network_namespace);
+    if (!result && fresh)
+      if (auto removed = files.remove(allocation.uid); !removed)
         host::log_warning("network: {}, ignoring", removed.error().message);
-      impl->free(held->second);
+    return result;
+  };
+  auto finish = [impl = impl_, allocation = std::move(*allocation), fresh,
+                 done = std::move(done)](host::Status result) mutable {
+    const auto held = impl->allocations.find(allocation.uid);
+    const bool still_ours = held != impl->allocations.end() && held->second.ips == allocation.ips;
+    if (result && still_ours) {
+      impl->attached.insert(allocation.uid);
+      return done(addresses_of(allocation));
+    }
+    if (!result && still_ours && fresh) {
+      impl->free(allocation);
       impl->allocations.erase(held);
     }
+    auto error = result ? host::Error{.code = host::Error::Code::unavailable, .message = "detached meanwhile"}
+                        : std::move(result.error());
     done(std::unexpected(std::move(error).within("pod network")));
-  });
+  };
+  impl_->offload(link.name, std::move(work), std::move(finish));
 }
 
 void PodNet::detach(const std::string& uid, api::StatusCallback done) {
   impl_->attached.erase(uid);
-  auto work = [files = impl_->files, uid, link = impl_->names.link(uid)]() -> host::Status {
+  // From here on the pod holds nothing; but only when its link has gone may another have
+  // the addresses.
+  std::optional<Allocation> held;
+  if (const auto found = impl_->allocations.find(uid); found != impl_->allocations.end()) {
+    held = std::move(found->second);
+    impl_->allocations.erase(found);
+  }
+  const auto link = impl_->names.link(uid);
+  auto work = [files = impl_->files, uid, link]() -> host::Status {
     if (auto gone = disconnect_pod(link); !gone) return gone;
     if (!usable_uid(uid)) return {};
     return files.remove(uid);
   };
-  impl_->offload(uid, std::move(work), [impl = impl_, uid, done = std::move(done)](host::Status result) mutable {
-    if (!result) return done(std::unexpected(std::move(result.error()).within("pod network")));
-    // Only now may another pod have the address.
-    if (const auto held = impl->allocations.find(uid); held != impl->allocations.end()) {
-      impl->free(held->second);
-      impl->allocations.erase(held);
+  auto finish = [impl = impl_, held = std::move(held), done = std::move(done)](host::Status result) mutable {
+    if (result) {
+      if (held) impl->free(*held);
+      return done({});
     }
-    done({});
-  });
+    // A later detach shall find it; with an attach in between, the addresses stay taken.
+    if (held) impl->allocations.try_emplace(held->uid, *held);
+    done(std::unexpected(std::move(result.error()).within("pod network")));
+  };
+  impl_->offload(link, std::move(work), std::move(finish));
 }
 
 void PodNet::retain(const std::vector<std::string>& uids) {
@@ -293,32 +312,29 @@ void PodNet::retain(const std::vector<std::string>& uids) {
       if (!result) host::log_warning("network: pod {}: {}, ignoring", uid, result.error().message);
     });
 
-  // Links of ours that nobody holds: a pod whose file is gone.
-  std::set<std::string> held;
-  for (const auto& uid : uids) held.insert(impl_->names.link(uid));
-  for (const auto& [uid, allocation] : impl_->allocations) held.insert(impl_->names.link(uid));
-  auto work = [names = impl_->names, held = std::move(held)]() -> host::Status {
-    auto socket = host::RouteSocket::open();
-    if (!socket) return std::unexpected(std::move(socket.error()));
-    auto links = socket->links();
-    if (!links) return std::unexpected(std::move(links.error()));
-    host::RouteBatch batch;
-    for (const auto& link : our_links({.links = std::move(*links), .addresses = {}, .routes = {}}, names))
-      if (!held.contains(link)) batch.delete_link(link);
-    return socket->run(batch);
-  };
-  impl_->offload("", std::move(work), [](host::Status result) {
-    if (!result) host::log_warning("network: stray links: {}, ignoring", result.error().message);
-  });
+  // Links of ours whose pods nobody knows, their files being gone. Listed here and now, so
+  // that no link that an attach makes in the meantime is among them.
+  std::set<std::string> known;
+  for (const auto& uid : uids) known.insert(impl_->names.link(uid));
+  for (const auto& uid : gone) known.insert(impl_->names.link(uid));
+  auto socket = host::RouteSocket::open();
+  auto links = socket ? socket->links() : host::Result<std::vector<host::Link>>(std::unexpected(socket.error()));
+  if (!links) return host::log_warning("network: stray links: {}, ignoring", links.error().message);
+  for (const auto& link : our_links({.links = std::move(*links), .addresses = {}, .routes = {}}, impl_->names)) {
+    if (known.contains(link)) continue;
+    impl_->offload(
+        link, [link] { return disconnect_pod(link); },
+        [link](host::Status result) {
+          if (!result) host::log_warning("network: stray link {}: {}, ignoring", link, result.error().message);
+        });
+  }
 }
 
 host::Result<api::PodAddresses> PodNet::addresses(const std::string& uid) {
   const auto held = impl_->allocations.find(uid);
   if (held == impl_->allocations.end() || !impl_->attached.contains(uid))
     return host::fail(host::Error::Code::not_found, fmt::format("pod network: pod {} has no address", uid));
-  api::PodAddresses addresses;
-  for (const auto& ip : held->second.ips) addresses.ips.push_back(ip.to_string());
-  return addresses;
+  return addresses_of(held->second);
 }
 
 void PodNet::teardown(api::StatusCallback done) {

@@ -591,6 +591,28 @@ BOOST_FIXTURE_TEST_CASE(a_new_sandbox_of_a_pod_takes_its_address_over, Node) {
   BOOST_TEST(first.ns.run("ip link show eth0").status != 0);
 }
 
+BOOST_FIXTURE_TEST_CASE(calls_that_overtake_each_other_end_in_the_state_of_the_last, Node) {
+  must_start();
+  Pod a("a"), b("b"), c("c");
+  std::vector<std::string> outcomes;
+  const auto note = [&](const std::string& what, bool fine) {
+    outcomes.push_back(what + (fine ? "+" : "-"));
+    if (outcomes.size() == 4) loop().stop();
+  };
+  network().attach("uid-a", a.sandbox, [&](auto result) { note("attach", result.has_value()); });
+  network().detach("uid-a", [&](auto result) { note("detach", result.has_value()); });
+  network().attach("uid-a", b.sandbox, [&](auto result) { note("attach", result.has_value()); });
+  network().retain({"uid-a"});  // an attach under way is no stray
+  network().attach("uid-c", c.sandbox, [&](auto result) { note("other", result.has_value()); });
+  loop().run();
+  BOOST_TEST(std::erase(outcomes, "other+") == 1u);
+  BOOST_TEST(outcomes == (std::vector<std::string>{"attach-", "detach+", "attach+"}), boost::test_tools::per_element());
+  const auto held = network().addresses("uid-a").value();
+  check_reach(ns(), b.ns, held.ips[0], 8080);
+  BOOST_TEST(network().addresses("uid-c").has_value());
+  BOOST_TEST(held.ips != network().addresses("uid-c").value().ips);
+}
+
 BOOST_FIXTURE_TEST_CASE(the_freed_address_is_the_last_to_be_used_again, Node) {
   auto small = settings();
   small.pod_cidrs = {cidr("10.244.0.0/29")};  // .2 to .6
