@@ -51,21 +51,24 @@ struct Web : Yard {
   }
 
   std::string accepted_by() {
-    for (const auto& server : servers) {
-      if (accept_one(server.tcp)) return server.ip;
-    }
-    return "";
+    std::vector<const host::Fd*> listeners;
+    for (const auto& server : servers) listeners.push_back(&server.tcp);
+    const int which = wait_for_any(listeners);
+    if (which < 0 || !accept_one(*listeners[static_cast<size_t>(which)])) return "";
+    return servers[static_cast<size_t>(which)].ip;
   }
 
   // Answers what is waiting; who did.
   std::string answered_by() {
-    for (const auto& server : servers) {
-      if (const auto question = receive(server.udp, 0)) {
-        send_to(server.udp, question->address, "answer to " + question->text);
-        return server.ip;
-      }
-    }
-    return "";
+    std::vector<const host::Fd*> sockets;
+    for (const auto& server : servers) sockets.push_back(&server.udp);
+    const int which = wait_for_any(sockets);
+    if (which < 0) return "";
+    const auto& server = servers[static_cast<size_t>(which)];
+    const auto question = receive(server.udp, 0);
+    if (!question) return "";
+    send_to(server.udp, question->address, "answer to " + question->text);
+    return server.ip;
   }
 
   uint64_t counter(const std::string& reason) const {

@@ -51,6 +51,8 @@ Yard::Yard() {
   enter(cgroup);
   BOOST_REQUIRE_EQUAL(unshare(CLONE_NEWNET), 0);
   command("ip link set lo up");
+  // A link-local address that is still being probed cannot ask for neighbours (ndisc_send_ns).
+  command("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0");
   command("ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up");
   command(fmt::format("ip addr add {}/24 dev up0 && ip -6 addr add {}/64 dev up0 nodad", kNodeIp, kNodeIp6));
   loop = host::Loop::create(1);
@@ -175,6 +177,16 @@ std::string peer_of(const host::Fd& socket) {
 bool accept_one(const host::Fd& listener) {
   const host::Fd connection(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   return static_cast<bool>(connection);
+}
+
+int wait_for_any(const std::vector<const host::Fd*>& sockets, int timeout_ms) {
+  std::vector<pollfd> polls;
+  for (const auto* socket : sockets) polls.push_back({.fd = socket->get(), .events = POLLIN, .revents = 0});
+  if (poll(polls.data(), polls.size(), timeout_ms) < 1) return -1;
+  for (size_t i = 0; i < polls.size(); ++i) {
+    if ((polls[i].revents & POLLIN) != 0) return static_cast<int>(i);
+  }
+  return -1;
 }
 
 int send_to(const host::Fd& socket, const Address& to, const std::string& text) {

@@ -70,6 +70,9 @@ int try_connect(int type, const std::string& ip, uint16_t port, bool mapped = fa
 std::string peer_of(const host::Fd& socket);
 bool accept_one(const host::Fd& listener);  // true when a connection waited
 int send_to(const host::Fd& socket, const Address& to, const std::string& text);
+// Which of them has something to read; -1 when none has after a second. A handshake
+// may still be under way when the client's connect() returns.
+int wait_for_any(const std::vector<const host::Fd*>& sockets, int timeout_ms = 1000);
 struct Datagram {
   std::string text, from;
   Address address;

@@ -20,9 +20,9 @@ constexpr Limits kLimits{.vips = 512, .services = 256, .backends = 256, .slots =
 
 struct FakeKernel {
   std::map<Vip, uint32_t> vips;
-  std::vector<abi::service> services = std::vector<abi::service>(kLimits.services);
+  std::vector<keelson::abi::service> services = std::vector<keelson::abi::service>(kLimits.services);
   std::vector<uint32_t> slots = std::vector<uint32_t>(kLimits.slots);
-  std::vector<abi::backend> backends = std::vector<abi::backend>(kLimits.backends);
+  std::vector<keelson::abi::backend> backends = std::vector<keelson::abi::backend>(kLimits.backends);
   std::map<uint32_t, host::TimePoint> retired;
 
   // `check` after every single write.
@@ -31,7 +31,7 @@ struct FakeKernel {
     for (const auto& write : plan.backends) {
       auto& backend = backends[write.id];
       if (write.fresh) {
-        BOOST_REQUIRE(backend.state == abi::BACKEND_FREE);
+        BOOST_REQUIRE(backend.state == keelson::abi::BACKEND_FREE);
         BOOST_REQUIRE_NE(backend.generation, write.value.generation);
         if (retired.contains(write.id)) BOOST_REQUIRE(now - retired[write.id] >= 1s);
       } else {
@@ -67,7 +67,7 @@ struct FakeKernel {
     }
     for (const auto& write : plan.states) {
       backends[write.id].state = write.state;
-      if (write.state == abi::BACKEND_FREE) retired[write.id] = now;
+      if (write.state == keelson::abi::BACKEND_FREE) retired[write.id] = now;
       check();
     }
   }
@@ -79,7 +79,7 @@ struct FakeKernel {
       const auto [base, count, generation] = services[id].published;
       for (uint32_t i = 0; i < count; ++i) {
         const auto& backend = backends[slots[base + i]];
-        BOOST_REQUIRE(backend.state == abi::BACKEND_READY || backend.state == abi::BACKEND_TERMINATING);
+        BOOST_REQUIRE(backend.state == keelson::abi::BACKEND_READY || backend.state == keelson::abi::BACKEND_TERMINATING);
         places.insert({from_abi(backend.address), backend.port});
       }
     }
@@ -87,7 +87,8 @@ struct FakeKernel {
   }
 
   KernelState state() const {
-    return {.vips = {vips.begin(), vips.end()}, .services = services, .slots = slots, .backends = backends};
+    return {.vips = std::vector<std::pair<Vip, uint32_t>>(vips.begin(), vips.end()),
+            .services = services, .slots = slots, .backends = backends};
   }
 };
 
