@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -86,15 +87,19 @@ std::vector<Mount> mounts(const host::Path& root) {
 // What the kernel has of a module: "built in", "loaded", "loadable", or nothing.
 class Modules {
  public:
-  Modules(const host::Path& root, const std::string& release) : root_(root) {
+  using Run = std::function<host::Result<std::string>(std::vector<std::string>)>;
+  Modules(const host::Path& root, const std::string& release, const Run& run) : root_(root) {
     const auto directory = root / "lib/modules" / release;
     built_in_ = read(directory / "modules.builtin").value_or("");
     loadable_ = read(directory / "modules.dep").value_or("");
     std::istringstream lines(read(root / "proc/modules").value_or(""));
     for (std::string line; std::getline(lines, line);) loaded_.insert(line.substr(0, line.find(' ')));
-    // Also where /lib/modules is missing, the kernel's own configuration tells.
-    for (const auto& file : {root / ("boot/config-" + release), root / "proc/config"}) {
-      if (const auto text = read(file)) config_ = *text;
+    // Where /lib/modules is missing, the kernel's own configuration tells.
+    if (const auto text = read(root / ("boot/config-" + release))) config_ = *text;
+    const auto packed = root / "proc/config.gz";
+    std::error_code ignored;
+    if (config_.empty() && run && std::filesystem::exists(packed, ignored)) {
+      config_ = run({"/usr/bin/zcat", packed.string()}).value_or("");
     }
   }
   std::string state(const std::string& name) const {
@@ -128,7 +133,7 @@ class Modules {
 class Examination {
  public:
   Examination(const DoctorOptions& options, const HostProbes& probes)
-      : options_(options), probes_(probes), modules_(options.root, probes.kernel_release) {}
+      : options_(options), probes_(probes), modules_(options.root, probes.kernel_release, probes.run) {}
 
   std::vector<Check> run() {
     kernel();

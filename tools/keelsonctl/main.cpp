@@ -151,6 +151,11 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    // CLI11 would only miss a command, and not say which word was none.
+    if (const auto left = app.remaining(); error.get_name() == "RequiredError" && !left.empty()) {
+      std::cerr << "keelsonctl: there is no command \"" << left.front() << "\"; see keelsonctl --help\n";
+      return 2;
+    }
     return app.exit(error) == 0 ? 0 : 2;
   }
   agent.root_dir = root_dir;
