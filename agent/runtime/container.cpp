@@ -73,15 +73,17 @@ void Runtime::Impl::container_reported(const std::string& uid, const ShimMessage
   Pod* pod = find(uid);
   auto entry = message.as<shim::JournalEntry>();
   if (pod == nullptr || !entry) return;
-  deliver_exit(*pod, api::ExitRecord{.id = {uid, std::string(entry->name), entry->attempt},
-                                     .wait_status = entry->wait_status,
-                                     .oom_killed = entry->oom_killed,
-                                     .started_at_us = entry->started_at_us,
-                                     .finished_at_us = entry->finished_at_us,
-                                     .termination_message = std::string(entry->text)});
+  api::ExitRecord record{.id = {uid, std::string(entry->name), entry->attempt},
+                         .wait_status = entry->wait_status,
+                         .oom_killed = entry->oom_killed,
+                         .started_at_us = entry->started_at_us,
+                         .finished_at_us = entry->finished_at_us};
+  (entry->kind == shim::JournalEntry::kFailed ? record.start_error : record.termination_message) = entry->text;
+  deliver_exit(*pod, std::move(record));
 }
 
 void Runtime::Impl::deliver_exit(Pod& pod, api::ExitRecord record) {
+  if (pod.recovering) return pod.held.push_back(std::move(record));
   auto& reported = pod.reported.try_emplace(record.id.name, -1).first->second;
   if (reported >= record.id.attempt) return;
   reported = record.id.attempt;

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,7 +46,7 @@ struct EncodedSpec {
   int oom_score_adj = 0;
   std::string_view seccomp;
   std::string directory;
-  std::vector<std::string> argv, environment, masked, read_only, v1_controllers, targets;
+  std::vector<std::string> argv, environment, masked, read_only, v1_controllers, devices, targets;
   std::string target_is_directory;
 
   void encode(shim::Writer& out) const {
@@ -63,6 +64,7 @@ struct EncodedSpec {
     put(out, masked);
     put(out, read_only);
     put(out, v1_controllers);
+    put(out, devices);
     put(out, targets);
     out.text(target_is_directory);
   }
@@ -148,6 +150,28 @@ host::Status remove_cgroup(const host::CgroupTree& cgroups, const Path& cgroup) 
   if (auto killed = cgroups.kill(cgroup); !killed) return killed;
   if (auto waited = cgroups.wait_empty(cgroup, kLeftoverTimeoutMs); !waited) return waited;
   return cgroups.remove(cgroup);
+}
+
+// The host's device nodes, as LaunchSpec::devices wants them.
+std::vector<std::string> host_devices() {
+  std::vector<std::string> devices;
+  std::error_code error;
+  std::filesystem::recursive_directory_iterator entry("/dev", error);
+  for (; !error && entry != std::filesystem::recursive_directory_iterator() && devices.size() < shim::kMaxDevices;
+       entry.increment(error)) {
+    const std::string name = entry->path().lexically_relative("/dev").string();
+    struct stat status;
+    if (::lstat(entry->path().c_str(), &status) != 0) continue;
+    if (S_ISDIR(status.st_mode)) {
+      // A container has its own of these.
+      if (name == "pts" || name == "shm" || name == "mqueue") entry.disable_recursion_pending();
+      continue;
+    }
+    if ((!S_ISCHR(status.st_mode) && !S_ISBLK(status.st_mode)) || name == "console" || name == "ptmx") continue;
+    devices.push_back(fmt::format("{} {} {} {:o} {}", S_ISCHR(status.st_mode) ? 'c' : 'b', major(status.st_rdev),
+                                  minor(status.st_rdev), status.st_mode & 0777, name));
+  }
+  return devices;
 }
 
 bool holds_nul(const std::vector<std::string>& strings) {
@@ -288,6 +312,8 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
   for (const auto& controller : cgroups.v1_controllers()) {
     if (controller != "devices") encoded.v1_controllers.push_back(controller);
   }
+
+  if (spec.privileged) encoded.devices = host_devices();
 
   std::vector<Fd> mounts;
   const auto add_mount = [&](const api::Mount& mount) -> host::Status {

@@ -94,6 +94,7 @@ void Runtime::Impl::recover(api::Callback<std::vector<api::RecoveredPod>> done) 
               pod->paths = paths_of(uid);
               pod->cgroup = pod_cgroup_of(pod->spec);
               pod->shim = std::move(*client);
+              pod->recovering = true;
               ++recovery->waiting;
               recovery->silent.insert(uid);
               pod->shim->call(shim::Type::hello, {}, {}, [this, uid, recovery](Result<ShimMessage> answer) {
@@ -184,12 +185,7 @@ void Runtime::Impl::finish_recovery(std::shared_ptr<Recovery> recovery) {
               bool ended = false;
               for (auto& record : container.exits) {
                 ended = ended || record.id.attempt == container.id.attempt;
-                if (pod != nullptr) {
-                  auto& reported = pod->reported.try_emplace(record.id.name, -1).first->second;
-                  // One may have been reported while we read.
-                  if (reported >= record.id.attempt && known != recovered.containers.end()) continue;
-                  reported = std::max<int64_t>(reported, record.id.attempt);
-                }
+                if (pod != nullptr) pod->reported[record.id.name] = record.id.attempt;
                 recovered.exits.push_back(std::move(record));
               }
               if (known == recovered.containers.end()) {
@@ -204,6 +200,15 @@ void Runtime::Impl::finish_recovery(std::shared_ptr<Recovery> recovery) {
           result.push_back(std::move(recovered));
         }
         recovery->done(std::move(result));
+        // What ended after its journal was read.
+        std::vector<api::ExitRecord> held;
+        for (auto& [uid, pod] : pods) {
+          if (!std::exchange(pod->recovering, false)) continue;
+          std::ranges::move(std::exchange(pod->held, {}), std::back_inserter(held));
+        }
+        for (auto& record : held) {
+          if (Pod* pod = find(record.id.pod_uid)) deliver_exit(*pod, std::move(record));
+        }
       });
 }
 

@@ -76,6 +76,8 @@ struct Pod {
   bool forget = false;
   std::vector<api::StatusCallback> removing;
   bool shim_ended = false;
+  bool recovering = false;  // exits are held back: the journal, which is being read, may have them
+  std::vector<api::ExitRecord> held;
   host::Timer deadline;
 };
 

@@ -205,12 +205,8 @@ void Runtime::Impl::sandbox_failed(const std::string& uid, Error error) {
   Pod* pod = find(uid);
   if (pod == nullptr) return;
   auto waiting = std::exchange(pod->starting, {});
-  const bool removing = pod->state == Pod::State::removing;
-  if (removing) {
-    finish_removal(uid);
-  } else {
-    remove_sandbox(uid, false, [](Status) {});
-  }
+  pod->state = Pod::State::removing;
+  finish_removal(uid);
   for (auto& done : waiting) done(std::unexpected(error));
 }
 

