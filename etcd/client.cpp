@@ -190,6 +190,7 @@ struct Client::Impl::WatchImpl : Watch, std::enable_shared_from_this<WatchImpl> 
   uint64_t cluster_id = 0;
   std::vector<Event> pending;  // of a revision that has not been told wholly
   Backoff backoff;
+  bool broken = false;
   size_t endpoint = 0;
   uint64_t attempt = 0;  // news of an earlier stream may still be queued on the loop
   host::Timer again;
@@ -228,6 +229,7 @@ void Client::Impl::WatchImpl::batch(WatchBatch batch) {
     cluster_id = batch.cluster_id;
     backoff.reset();
     if (next_revision == 0) next_revision = batch.revision + 1;
+    if (std::exchange(broken, false) && handlers.resumed) handlers.resumed();
     return;
   }
   std::move(batch.events.begin(), batch.events.end(), std::back_inserter(pending));
@@ -238,6 +240,7 @@ void Client::Impl::WatchImpl::batch(WatchBatch batch) {
 
 void Client::Impl::WatchImpl::ended(WatchEnd end) {
   stream.reset();
+  broken = true;
   if (end.compact_revision != 0) return handlers.compacted();
   client.leave(endpoint);
   again = client.loop.after(backoff.next(), [this] { open(); });

@@ -49,6 +49,8 @@ struct WatchHandlers {
   std::function<void()> compacted;
   // The watch is broken and will be resumed. Called at each failed attempt.
   std::function<void(const host::Error&)> interrupted;
+  // It goes on after an interruption; what was missed follows as events.
+  std::function<void()> resumed;
 };
 
 // Destroying it ends the watch.

@@ -4,6 +4,7 @@
 // operation is a Tag; it stays alive until gRPC has given back all that it holds.
 
 #include <fmt/core.h>
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
@@ -486,14 +487,17 @@ class KeepAliveStream : public Stream, public Bidirectional<pb::LeaseKeepAliveRe
 };
 
 GrpcTransport::GrpcTransport(const TransportSettings& settings) {
+  // What goes wrong comes back as a status; gRPC's own lines on stderr would not be ours.
+  gpr_set_log_function([](gpr_log_func_args*) {});
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(static_cast<int>(settings.message_bytes));
   // A peer that vanished without a word is noticed in 15 s (etcd allows a ping each 5 s).
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
   // When to try again is the client's decision; gRPC only must not stand in its way.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+  // MIN_RECONNECT_BACKOFF is, by its use (subchannel.cc), how long one attempt to connect may take.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -51,7 +51,8 @@ void Mirror::Impl::listed(host::Result<RangeAnswer> answer) {
                               watch.reset();
                               list_later();
                             },
-                        .interrupted = [this](const host::Error& error) { handlers.failed(error); }});
+                        .interrupted = [this](const host::Error& error) { handlers.failed(error); },
+                        .resumed = [this] { handlers.changed(content); }});
   backoff.reset();
   handlers.changed(content);
 }

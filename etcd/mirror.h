@@ -15,7 +15,7 @@ class Mirror {
  public:
   using Content = std::map<std::string, KeyValue>;
   struct Handlers {
-    // The content differs from before, or this is the first time.
+    // The content differs from before, or the store answers again, or this is the first time.
     std::function<void(const Content&)> changed;
     // The store is away; the content stands. It is tried again without end.
     std::function<void(const host::Error&)> failed;

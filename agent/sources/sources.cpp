@@ -20,6 +20,7 @@ namespace {
 // What is decoded at once on the loop; more goes to a worker.
 constexpr size_t kInlineBytes = 32u << 10;
 constexpr auto kSaveDelay = std::chrono::milliseconds(250);
+constexpr auto kLogAgain = std::chrono::minutes(5);
 constexpr auto kSaveRetry = std::chrono::seconds(20);
 
 api::Time now() {
@@ -74,6 +75,7 @@ struct Sources::Impl : std::enable_shared_from_this<Sources::Impl> {
     std::optional<DocumentSet> queued;  // spoken while a worker was preparing the one before
     bool saving = false, dirty = false;
     host::Timer save_timer;
+    host::TimePoint may_log_again;  // that it fails, in other words than before
     host::Counter* spoke = nullptr;
     host::Counter* failures = nullptr;
   };
@@ -265,9 +267,12 @@ void Sources::Impl::failed(const std::string& name, const host::Error& error) {
   auto& entry = entries.find(name)->second;
   ++entry.status.failed_total;
   if (entry.failures != nullptr) entry.failures->add();
-  // Once per kind of failure: a source that is away for a week does not fill the log.
-  if (entry.status.last_error != error.message) {
+  // A source that is away for a week does not fill the log, nor do two endpoints that fail in turn.
+  const bool news = entry.status.last_error.empty() ||
+                    (entry.status.last_error != error.message && host::Clock::now() >= entry.may_log_again);
+  if (news) {
     host::log_warning("source {}: {}; its last set stands", name, error.message);
+    entry.may_log_again = host::Clock::now() + kLogAgain;
   }
   entry.status.last_error = error.message;
   entry.status.last_error_at = now();
