@@ -15,7 +15,8 @@ _count_number() { # FILE ATTRIBUTE: of the first <testsuite> of a JUnit file
 count_boost_test() { # PROGRAM TIMEOUT
   local name log junit status=0 total bad skipped
   name=$(basename "$1")
-  [[ $1 == *tsan* ]] && name=tsan_$name
+  [[ $1 == *build-tsan* ]] && name=tsan_$name
+  [[ $1 == *build-debug* ]] && name=asan_$name
   log=$count_logs/$name.log junit=$count_logs/$name.xml
   rm -f "$junit"
   timeout --kill-after=10 "$2" "$1" --logger=HRF,test_suite,stdout --logger=JUNIT,all,"$junit" \
