@@ -212,10 +212,8 @@ class Agent : private pods::PodsListener,
   void sandbox_lost(const std::string& uid, const std::string& reason) override { pods_->sandbox_lost(uid, reason); }
 
   // --- server::PodView
-  std::vector<api::Pod> list() override { return pods_->list(); }
-  std::optional<api::Pod> find(const std::string& namespace_, const std::string& name) override {
-    return pods_->find(namespace_, name);
-  }
+  std::vector<api::Pod> list() override;
+  std::optional<api::Pod> find(const std::string& namespace_, const std::string& name) override;
   host::Result<Path> log_file(const api::Pod& pod, const std::string& container, bool previous) override;
   void exec(const api::Pod& pod, const std::string& container, api::ExecSpec spec, api::Callback<int> done) override;
 
@@ -272,7 +270,8 @@ host::Status Agent::start() {
                                        .tls_cert_file = options_.tls_cert_file,
                                        .tls_private_key_file = options_.tls_private_key_file,
                                        .client_ca_file = options_.client_ca_file,
-                                       .token_file = Path(options_.root_dir) / "api.token"};
+                                       .token_file = Path(options_.root_dir) / "api.token",
+                                       .version = KEELSON_VERSION};
   // Flags that cannot work are refused before anything is made on the host.
   if (auto checked = server::Server::check(server_options); !checked) return checked;
   auto lock = lock_run_directory(options_.run_dir);
@@ -430,6 +429,24 @@ void Agent::sandbox_started(const std::string& uid, const api::Sandbox& sandbox,
 }
 
 // ---- what the HTTP API sees ------------------------------------------------------------------
+
+// A manifest has no creation time; on a node by itself the Pod begins when the node starts it.
+api::Pod with_creation_time(api::Pod pod) {
+  if (!pod.metadata.creation_timestamp) pod.metadata.creation_timestamp = pod.status.start_time;
+  return pod;
+}
+
+std::vector<api::Pod> Agent::list() {
+  auto pods = pods_->list();
+  for (auto& pod : pods) pod = with_creation_time(std::move(pod));
+  return pods;
+}
+
+std::optional<api::Pod> Agent::find(const std::string& namespace_, const std::string& name) {
+  auto pod = pods_->find(namespace_, name);
+  if (pod) pod = with_creation_time(std::move(*pod));
+  return pod;
+}
 
 host::Result<Path> Agent::log_file(const api::Pod& pod, const std::string& container, bool previous) {
   auto path = pods_->log_path(pod.metadata.namespace_, pod.metadata.name, container, previous);
