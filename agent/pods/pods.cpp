@@ -143,36 +143,47 @@ void Pods::reconcile(const api::DesiredState& desired) {
   }
   for (const auto& [name, pod] : wanted) {
     if (slots_.contains(name) || pod->metadata.deletion_timestamp) continue;
-    install(slots_[name], *pod, nullptr);
+    auto& slot = slots_[name];
+    install(slot, *pod, nullptr);
+    admit(*slot.worker);
   }
 }
 
-// What ran before this agent did: the wanted go on, the others are stopped.
+// What ran before this agent did: the wanted go on, the others are stopped (by
+// reconcile(), which finds them unwanted).
 void Pods::adopt(const std::map<NamespacedName, const api::Pod*>& wanted) {
   std::vector<std::string> living;
-  std::set<std::string> unwanted;
+  std::vector<std::pair<const api::RecoveredPod*, std::optional<api::Pod>>> others;
   for (const auto& pod : *recovered_) {
     if (pod.alive) living.push_back(pod.spec.uid);
-    NamespacedName name{pod.spec.namespace_, pod.spec.name};
-    auto found = wanted.find(name);
-    auto before = api::decode_json<api::Pod>(pod.spec.manifest);
+    auto found = wanted.find({pod.spec.namespace_, pod.spec.name});
+    std::optional<api::Pod> before;
+    if (auto decoded = api::decode_json<api::Pod>(pod.spec.manifest)) before = std::move(*decoded);
     bool same = found != wanted.end() && found->second->metadata.uid == pod.spec.uid &&
                 (!before || before->spec == found->second->spec);
-    if (same) {
-      auto object = *found->second;
-      if (before) object.status.start_time = before->status.start_time;
-      install(slots_[name], std::move(object), &pod);
-    } else if (before && before->metadata.uid == pod.spec.uid && !slots_.contains(name)) {
-      install(slots_[name], std::move(*before), &pod);
-      unwanted.insert(pod.spec.uid);
-    } else {
-      host::log_warning("pod {}/{} ({}): nothing is known about it any more; it is killed", name.first, name.second,
-                        pod.spec.uid);
-      interfaces_.network.detach(pod.spec.uid, [](host::Status) {});
-      interfaces_.runtime.remove_sandbox(pod.spec.uid, true, [uid = pod.spec.uid](host::Status removed) {
-        if (!removed) host::log_warning("pod {}: {}, ignoring", uid, removed.error().message);
-      });
+    if (!same) {
+      others.emplace_back(&pod, std::move(before));
+      continue;
     }
+    auto object = *found->second;
+    if (before) object.status.start_time = before->status.start_time;
+    auto& slot = slots_[found->first];
+    install(slot, std::move(object), &pod);
+    if (pod.alive) (void)admission_.admit(slot.worker->pod(), true);  // forced: never refused
+    admit(*slot.worker);
+  }
+  for (auto& [pod, before] : others) {
+    NamespacedName name{pod->spec.namespace_, pod->spec.name};
+    const auto& uid = pod->spec.uid;
+    if (before && before->metadata.uid == uid && !slots_.contains(name)) {
+      install(slots_[name], std::move(*before), pod);
+      continue;
+    }
+    host::log_warning("pod {}/{} ({}): nothing is known about it any more; it is killed", name.first, name.second, uid);
+    interfaces_.network.detach(uid, [](host::Status) {});
+    interfaces_.runtime.remove_sandbox(uid, true, [uid](host::Status removed) {
+      if (!removed) host::log_warning("pod {}: {}, ignoring", uid, removed.error().message);
+    });
   }
   interfaces_.network.retain(living);
   sweep();
@@ -185,8 +196,6 @@ void Pods::install(Slot& slot, api::Pod pod, const api::RecoveredPod* recovered)
   by_uid_[pod.metadata.uid] = name_of(pod);
   slot.worker = recovered != nullptr ? Worker::adopt(around_, std::move(pod), *recovered)
                                      : Worker::create(around_, std::move(pod));
-  if (recovered != nullptr && recovered->alive) admission_.admit(slot.worker->pod(), true);
-  admit(*slot.worker);
 }
 
 void Pods::admit(Worker& worker) {
@@ -371,6 +380,7 @@ void Pods::flush() {
     listener_.pod_removed(name.first, name.second);
     if (next && !draining_) {
       install(slot, std::move(*next), nullptr);
+      admit(*slot.worker);
     } else {
       slots_.erase(found);
     }

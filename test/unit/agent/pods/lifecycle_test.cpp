@@ -111,7 +111,9 @@ BOOST_AUTO_TEST_CASE(a_failed_post_start_hook_kills_the_container) {
   Node failing;
   failing.checks->results["main"] = {false, "no"};
   failing.want({pod});
-  BOOST_TEST(failing.runtime->count("signal main 15") == 1U);
+  BOOST_TEST(failing.runtime->count("start main/1") == 1U);  // restarted once at once, then it backs off
+  BOOST_TEST(failing.runtime->count("signal main 15") == 2U);
+  BOOST_TEST(failing.container("web").state.waiting->reason == "CrashLoopBackOff");
   BOOST_TEST(failing.runtime->count("start second/0") == 1U);
 }
 

@@ -184,7 +184,8 @@ class World {
       later(event::ContainerRefused{i, start.attempt, "CreateContainerConfigError", "no"});
       return;
     }
-    BOOST_TEST(static_cast<int>(start.attempt) == last_attempt_[i] + 1, "an attempt was counted twice");
+    // Not always the next: one whose refusal came after its sandbox was lost has counted.
+    BOOST_TEST(static_cast<int>(start.attempt) > last_attempt_[i], "an attempt was counted twice");
     last_attempt_[i] = static_cast<int>(start.attempt);
     if (dice < 20) {
       later(event::ContainerExited{i, make_exit(start.attempt, 0, false, "exec: no", "", 0, now_.wall_us)});

@@ -104,6 +104,7 @@ BOOST_AUTO_TEST_CASE(a_pod_that_is_no_longer_wanted_is_stopped_gracefully) {
   node.pods->recover({before});
   node.want({});
   BOOST_TEST(node.runtime->count("signal main 15") == 1U);
+  BOOST_TEST(node.runtime->those("sandbox ").empty());
   BOOST_TEST(node.runtime->calls.back() == "forget uid-old");
   BOOST_TEST(node.pods->list().empty());
 }
