@@ -37,9 +37,17 @@ void take(const std::vector<api::Desired<T>>& desired, std::map<NamespacedName, 
   });
 }
 
+// The machine's, where nobody has said otherwise.
+void fill_capacity(NodeFacts& node) {
+  if (node.cpu_milli == 0) node.cpu_milli = std::max(0L, ::sysconf(_SC_NPROCESSORS_ONLN)) * 1000;
+  if (node.memory_bytes == 0)
+    node.memory_bytes = std::max(0L, ::sysconf(_SC_PHYS_PAGES)) * std::max(0L, ::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
 std::unique_ptr<Pods> Pods::create(host::Loop& loop, Settings settings, Interfaces interfaces, PodsListener& listener) {
+  fill_capacity(settings.node);
   return create(make_scheduler(loop), make_checks(loop, interfaces.runtime), std::move(settings), interfaces, listener);
 }
 

@@ -52,6 +52,7 @@ struct Interfaces {
 
 class Pods : public api::PodRuntimeEvents, private WorkerOwner {
  public:
+  // A node whose CPU and memory are not given has the machine's.
   static std::unique_ptr<Pods> create(host::Loop& loop, Settings settings, Interfaces interfaces,
                                       PodsListener& listener);
   // With a clock and probes of the caller's.
