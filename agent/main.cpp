@@ -293,7 +293,7 @@ host::Status Agent::start() {
                                                   .service_cidrs = node_.service_cidrs,
                                                   .run_dir = options_.run_dir,
                                                   .instance = instance_name(options_.run_dir)});
-  if (!network) return std::unexpected(std::move(network.error()).within("pod network"));
+  if (!network) return std::unexpected(std::move(network.error()));
   network_ = std::move(*network);
 
   auto proxy = proxy::Proxy::create(*loop_, {.bpffs = options_.bpffs,

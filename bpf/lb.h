@@ -76,8 +76,7 @@ static __always_inline bool in_service_cidr(const struct address* a) {
 }
 
 static __always_inline __u32* find_cluster(const struct target* to) {
-  struct vip_key key = {
-      .address = to->address, .port = to->port, .protocol = to->protocol, .scope = SCOPE_CLUSTER};
+  struct vip_key key = {.address = to->address, .port = to->port, .protocol = to->protocol, .scope = SCOPE_CLUSTER};
   return bpf_map_lookup_elem(&vip, &key);
 }
 
@@ -151,8 +150,7 @@ static __always_inline enum reason choose(__u32 service_id, const struct address
   }
   if (!out->backend) return REASON_NO_ENDPOINT;
   if (affinity_seconds && begins) {
-    struct affinity chosen = {
-        .last_ns = now, .backend = out->backend_id, .generation = out->backend->generation};
+    struct affinity chosen = {.last_ns = now, .backend = out->backend_id, .generation = out->backend->generation};
     bpf_map_update_elem(&affinity, &key, &chosen, BPF_ANY);
   }
   return REASON_FORWARDED;

@@ -141,9 +141,8 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
   if (!home || !ctx->sk) return PASS;
 
   __u32 service_id = *id;
-  struct sock_flow* flow =
-      connecting ? bpf_sk_storage_get(&sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE)
-                 : bpf_sk_storage_get(&sock_datagram, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  struct sock_flow* flow = connecting ? bpf_sk_storage_get(&sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE)
+                                      : bpf_sk_storage_get(&sock_datagram, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
   if (!flow) {
     count(REASON_STORAGE_FULL);
     bpf_set_retval(-ENOMEM);

@@ -313,7 +313,8 @@ Status detach_tc_ingress(int interface_index, uint32_t priority, bool clsact) {
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);  // the qdisc itself
     error = bpf_tc_hook_destroy(&hook);
   }
-  if (!absent(error)) return messages.fail(fmt::format("remove the tc filter of interface {}", interface_index), -error);
+  if (!absent(error))
+    return messages.fail(fmt::format("remove the tc filter of interface {}", interface_index), -error);
   return {};
 }
 

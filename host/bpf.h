@@ -97,7 +97,7 @@ class BpfLink {
  public:
   static Result<BpfLink> attach_cgroup(int program, int cgroup, uint32_t attach_type);
   static Result<BpfLink> attach_tcx_ingress(int program, int interface_index);  // kernel 6.6
-  static Result<BpfLink> open_pinned(const Path& pin);                         // not_found
+  static Result<BpfLink> open_pinned(const Path& pin);                          // not_found
 
   Status update(int program) const;  // swaps the program; no event goes without one
   Status pin(const Path& pin) const;
@@ -124,8 +124,7 @@ Status detach_tc_ingress(int interface_index, uint32_t priority, bool clsact);
 // The reader's end of a RINGBUF.
 class BpfRing {
  public:
-  static Result<std::unique_ptr<BpfRing>> open(int map_fd,
-                                               std::function<void(std::span<const std::byte>)> event);
+  static Result<std::unique_ptr<BpfRing>> open(int map_fd, std::function<void(std::span<const std::byte>)> event);
   ~BpfRing();
   // Hands over what is there now; never waits.
   void drain();

@@ -179,7 +179,8 @@ std::optional<api::Problem> Allocations::assign_addresses(api::Service& service,
       return problem(name, "spec.clusterIPs", fmt::format("{} is not in the service CIDR (--service-cidr)", text));
     if (const auto owner = address_owner_.find(*address); owner != address_owner_.end() && owner->second != name) {
       if (std::binary_search(present_.begin(), present_.end(), owner->second))
-        return problem(name, "spec.clusterIPs", fmt::format("{} belongs to service {}", text, to_string(owner->second)));
+        return problem(name, "spec.clusterIPs",
+                       fmt::format("{} belongs to service {}", text, to_string(owner->second)));
       drop(ServiceName(owner->second));
     }
     if (!chosen.empty() && chosen.front().is_v4() == address->is_v4())
@@ -191,8 +192,8 @@ std::optional<api::Problem> Allocations::assign_addresses(api::Service& service,
     auto& held = held_[name];
     // An address of a family that was not given stays if it is still wanted below.
     std::erase_if(held.addresses, [&](const IpAddress& old) {
-      const bool replaced = std::ranges::any_of(
-          chosen, [&](const IpAddress& now) { return now.is_v4() == old.is_v4() && now != old; });
+      const bool replaced =
+          std::ranges::any_of(chosen, [&](const IpAddress& now) { return now.is_v4() == old.is_v4() && now != old; });
       if (replaced) address_owner_.erase(old);
       return replaced;
     });

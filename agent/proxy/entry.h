@@ -60,7 +60,7 @@ struct Target {
   uint16_t port = 0;
   State state = State::ready;
   bool local = false;  // on this node
-  std::string pod;  // its name, for display; "" when given by an Endpoints object
+  std::string pod;     // its name, for display; "" when given by an Endpoints object
   auto operator<=>(const Target&) const = default;
 };
 

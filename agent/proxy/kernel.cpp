@@ -42,15 +42,9 @@ Path link_directory(const Path& bpffs) { return bpffs / "links"; }
 
 // Under names from maps.h: the size that each gets when it is new.
 std::map<std::string, uint32_t> sizes(const Limits& limits) {
-  return {{"vip", limits.vips},
-          {"service", limits.services},
-          {"slot", limits.slots},
-          {"backend", limits.backends},
-          {"service_stat", limits.services},
-          {"backend_stat", limits.backends},
-          {"affinity", kAffinityEntries},
-          {"udp_reverse", kUdpReverseEntries},
-          {"udp_flow", kUdpFlowEntries}};
+  return {{"vip", limits.vips},           {"service", limits.services},        {"slot", limits.slots},
+          {"backend", limits.backends},   {"service_stat", limits.services},   {"backend_stat", limits.backends},
+          {"affinity", kAffinityEntries}, {"udp_reverse", kUdpReverseEntries}, {"udp_flow", kUdpFlowEntries}};
 }
 
 // An interface's name as the name of a pin: bpffs wants no dots.
@@ -140,7 +134,8 @@ Result<std::unique_ptr<Kernel>> Kernel::open(const KernelSettings& settings) {
   if (auto pinned = use_pinned_maps(sockets->obj, maps, settings.limits); !pinned)
     return std::unexpected(pinned.error());
   if (auto written = write_settings(sockets, settings); !written) return std::unexpected(written.error());
-  if (const int error = sock_lb_bpf__load(sockets); error != 0) return messages.fail("load the socket programs", -error);
+  if (const int error = sock_lb_bpf__load(sockets); error != 0)
+    return messages.fail("load the socket programs", -error);
 
   // The same pins, so the same maps.
   auto*& packets = kernel->programs_->packets;
@@ -159,16 +154,16 @@ Result<std::unique_ptr<Kernel>> Kernel::open(const KernelSettings& settings) {
     return {};
   };
   auto& from = sockets->maps;
-  for (const auto& [to, map] : std::initializer_list<std::pair<BpfMap*, bpf_map*>>{
-           {&kernel->vip_, from.vip},
-           {&kernel->service_, from.service},
-           {&kernel->slot_, from.slot},
-           {&kernel->backend_, from.backend},
-           {&kernel->netns_, from.netns},
-           {&kernel->node_address_, from.node_address},
-           {&kernel->counter_, from.counter},
-           {&kernel->service_stat_, from.service_stat},
-           {&kernel->backend_stat_, from.backend_stat}}) {
+  for (const auto& [to, map] :
+       std::initializer_list<std::pair<BpfMap*, bpf_map*>>{{&kernel->vip_, from.vip},
+                                                           {&kernel->service_, from.service},
+                                                           {&kernel->slot_, from.slot},
+                                                           {&kernel->backend_, from.backend},
+                                                           {&kernel->netns_, from.netns},
+                                                           {&kernel->node_address_, from.node_address},
+                                                           {&kernel->counter_, from.counter},
+                                                           {&kernel->service_stat_, from.service_stat},
+                                                           {&kernel->backend_stat_, from.backend_stat}}) {
     if (auto taken = take(*to, map); !taken) return std::unexpected(taken.error());
   }
   for (const auto& [to, map] : std::initializer_list<std::pair<host::BpfMemory*, BpfMap*>>{
@@ -220,7 +215,8 @@ Status Kernel::attach() {
     auto link = BpfLink::attach_cgroup(program_fd, cgroup.get(), bpf_program__expected_attach_type(program));
     if (!link)
       return std::unexpected(
-          std::move(link.error()).within(fmt::format("{} at {}", bpf_program__name(program), settings_.cgroup_root.string())));
+          std::move(link.error())
+              .within(fmt::format("{} at {}", bpf_program__name(program), settings_.cgroup_root.string())));
     if (auto pinned = link->pin(pin); !pinned) return pinned;
   }
   return {};
@@ -229,7 +225,8 @@ Status Kernel::attach() {
 Status Kernel::attach_interface(const std::string& name, Side side) {
   const auto index = static_cast<int>(if_nametoindex(name.c_str()));
   if (index == 0) return host::sys_fail("interface " + name);
-  const auto* program = side == Side::uplink ? programs_->packets->progs.from_uplink : programs_->packets->progs.from_pod;
+  const auto* program =
+      side == Side::uplink ? programs_->packets->progs.from_uplink : programs_->packets->progs.from_pod;
   const int program_fd = bpf_program__fd(program);
   const auto links = link_directory(settings_.bpffs);
   const auto pin = links / fmt::format("{}{}", kTcxPin, escaped(name));
@@ -290,9 +287,7 @@ std::vector<std::string> interfaces_in(const Path& links) {
 
 Status Kernel::detach_interface(const std::string& name) { return detach(link_directory(settings_.bpffs), name); }
 
-std::vector<std::string> Kernel::attached_interfaces() const {
-  return interfaces_in(link_directory(settings_.bpffs));
-}
+std::vector<std::string> Kernel::attached_interfaces() const { return interfaces_in(link_directory(settings_.bpffs)); }
 
 void Kernel::introduce_to_packets(const std::vector<uint32_t>& backends) {
   for (const auto id : backends)

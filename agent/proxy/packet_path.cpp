@@ -89,8 +89,9 @@ std::optional<std::pair<uint32_t, PacketPath::Backend>> read_element(const nft::
   uint32_t id = 0;
   std::memcpy(&id, key.data(), sizeof(id));
   const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
-  return std::pair{id, PacketPath::Backend{host::IpAddress::from_wire({bytes, address_length}),
-                                           static_cast<uint16_t>(bytes[address_length] << 8 | bytes[address_length + 1])}};
+  return std::pair{id,
+                   PacketPath::Backend{host::IpAddress::from_wire({bytes, address_length}),
+                                       static_cast<uint16_t>(bytes[address_length] << 8 | bytes[address_length + 1])}};
 }
 
 // The elements of both families; those that cannot be read count as absent.

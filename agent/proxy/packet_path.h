@@ -30,9 +30,9 @@ class PacketPath {
   };
   // Makes the tables, keeping the elements of an earlier agent. `introduced` is told
   // each time which backends nftables has come to know.
-  static host::Result<std::unique_ptr<PacketPath>> create(
-      host::Loop& loop, std::string table, const std::vector<host::IpAddress>& node_addresses,
-      std::function<void(const std::vector<uint32_t>&)> introduced);
+  static host::Result<std::unique_ptr<PacketPath>> create(host::Loop& loop, std::string table,
+                                                          const std::vector<host::IpAddress>& node_addresses,
+                                                          std::function<void(const std::vector<uint32_t>&)> introduced);
   ~PacketPath();
 
   // An id that is given anew replaces what it had. Acts with the next sync().

@@ -205,8 +205,11 @@ Planner::Programmed* Planner::take_over(const EntryKey& key, const Entry& entry)
       tracked.key = backend_key;
       tracked.state = value.state;
       ++tracked.users;
-      programmed.backends[backend] = {
-          .address = backend_key.address, .port = value.port, .state = from_abi(value.state), .local = false, .pod = ""};
+      programmed.backends[backend] = {.address = backend_key.address,
+                                      .port = value.port,
+                                      .state = from_abi(value.state),
+                                      .local = false,
+                                      .pod = ""};
     }
     service_owner_[id] = key;
     claim(key, programmed.vips);
@@ -268,8 +271,8 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
   const auto refuse = [&](std::string why) { no_room_[key] = {entry, std::move(why)}; };
   if (new_backends > backend_ids_.left()) return refuse("the map of backends is full");
   if (known == nullptr && service_ids_.left() == 0) return refuse("the map of services is full");
-  const auto new_vips =
-      std::ranges::count_if(entry.vips, [&](const Vip& vip) { return !installed_.contains(vip) && !claims_.contains(vip); });
+  const auto new_vips = std::ranges::count_if(
+      entry.vips, [&](const Vip& vip) { return !installed_.contains(vip) && !claims_.contains(vip); });
   if (installed_.size() + plan.vip_adds.size() + static_cast<size_t>(new_vips) + touched_vips_.size() > limits_.vips)
     return refuse("the map of virtual addresses is full");
   bool consistent = entry.consistent;
@@ -335,22 +338,20 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
   if (publish || programmed.flags != flags || programmed.affinity_seconds != entry.affinity_seconds) {
     if (publish) {
       if (!is_new_service && programmed.published.count > 0)
-        quarantine_.push_back({now + kQuarantine, Quarantined::Kind::slots, programmed.published.base,
-                               programmed.published.count});
+        quarantine_.push_back(
+            {now + kQuarantine, Quarantined::Kind::slots, programmed.published.base, programmed.published.count});
       programmed.slots = slots_of(active, active_ids, consistent);
       assert(programmed.slots.size() == count);
-      programmed.published = {.base = base,
-                              .count = static_cast<uint16_t>(count),
-                              .generation = ++publications_[programmed.id]};
+      programmed.published = {
+          .base = base, .count = static_cast<uint16_t>(count), .generation = ++publications_[programmed.id]};
       if (count > 0) plan.slots.push_back({base, programmed.slots});
     }
     programmed.flags = flags;
     programmed.affinity_seconds = entry.affinity_seconds;
-    plan.services.push_back({programmed.id,
-                             {.published = programmed.published,
-                              .flags = flags,
-                              .affinity_seconds = entry.affinity_seconds},
-                             is_new_service});
+    plan.services.push_back(
+        {programmed.id,
+         {.published = programmed.published, .flags = flags, .affinity_seconds = entry.affinity_seconds},
+         is_new_service});
   }
 
   for (const auto& [id, target] : programmed.backends) settle_state(key, id, plan, false);
@@ -394,8 +395,8 @@ Plan Planner::collect_garbage(host::TimePoint now) {
       quarantine_.push_back({now + kQuarantine, Quarantined::Kind::backend, backend, 0});
     }
     if (adopted.value.published.count > 0)
-      quarantine_.push_back({now + kQuarantine, Quarantined::Kind::slots, adopted.value.published.base,
-                             adopted.value.published.count});
+      quarantine_.push_back(
+          {now + kQuarantine, Quarantined::Kind::slots, adopted.value.published.base, adopted.value.published.count});
     quarantine_.push_back({now + kQuarantine, Quarantined::Kind::service, id, 0});
   }
   for (const auto& [vip, id] : installed_) {

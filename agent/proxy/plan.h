@@ -184,7 +184,7 @@ class Planner {
   std::unordered_map<uint32_t, EntryKey> service_owner_;
   std::map<BackendKey, uint32_t> backend_by_key_;
   std::unordered_map<uint32_t, Backend> backends_;
-  std::vector<uint32_t> generations_;  // of backends, by id
+  std::vector<uint32_t> generations_;   // of backends, by id
   std::vector<uint16_t> publications_;  // the last generation of services, by id
   std::map<uint32_t, Adopted> adopted_;
   std::vector<abi::backend> adopted_backends_;

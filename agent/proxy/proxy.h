@@ -46,7 +46,7 @@ struct Settings {
 
 struct ServiceView {
   EntryKey key;
-  uint32_t id = 0;  // in the kernel's maps
+  uint32_t id = 0;                // in the kernel's maps
   std::vector<std::string> vips;  // "10.96.0.1:80/TCP"; the node's ports as "*:30080/TCP"
   uint32_t ready = 0, terminating = 0, draining = 0;
   uint32_t affinity_seconds = 0;
@@ -141,8 +141,8 @@ class Proxy {
   std::vector<host::IpAddress> local_addresses_;
   bool synced_ = false, garbage_ = false, failed_ = false;
   uint64_t node_cookie_ = 0;
-  std::map<std::string, Netns> netns_;                                      // by pod uid
-  std::map<std::string, std::vector<host::IpAddress>> pod_addresses_;       // by pod uid
+  std::map<std::string, Netns> netns_;                                 // by pod uid
+  std::map<std::string, std::vector<host::IpAddress>> pod_addresses_;  // by pod uid
   std::map<ServiceName, std::string> pod_uids_;
   std::map<ServiceName, api::Service> allocated_;
   std::vector<api::Problem> allocation_problems_;

@@ -167,8 +167,8 @@ std::vector<Target> ServiceTable::targets_of(const api::Service& service, const 
         for (const auto& given : addresses) {
           const auto address = IpAddress::parse(given.ip);
           if (!address || address->is_v4() == v6) continue;
-          const bool local = !given.node_name.empty() && !node_.name.empty() ? given.node_name == node_.name
-                                                                             : is_local(*address);
+          const bool local =
+              !given.node_name.empty() && !node_.name.empty() ? given.node_name == node_.name : is_local(*address);
           if (local_only && !local) continue;
           ready.push_back({.address = *address,
                            .port = static_cast<uint16_t>(match->port),
@@ -180,8 +180,7 @@ std::vector<Target> ServiceTable::targets_of(const api::Service& service, const 
       if (not_ready_too) add(subset.not_ready_addresses);
     }
   } else {
-    const auto candidates =
-        pods_by_label_.find({service.metadata.namespace_, *service.spec.selector.begin()});
+    const auto candidates = pods_by_label_.find({service.metadata.namespace_, *service.spec.selector.begin()});
     if (candidates == pods_by_label_.end()) return {};
     for (const auto& pod_name : candidates->second) {
       const auto& pod = pods_.at({service.metadata.namespace_, pod_name});
@@ -197,16 +196,14 @@ std::vector<Target> ServiceTable::targets_of(const api::Service& service, const 
       } else if (target_port && target_port->number != 0) {
         number = static_cast<uint16_t>(target_port->number);
       }
-      const auto address =
-          std::ranges::find_if(pod.addresses, [&](const IpAddress& one) { return one.is_v4() != v6; });
+      const auto address = std::ranges::find_if(pod.addresses, [&](const IpAddress& one) { return one.is_v4() != v6; });
       if (address == pod.addresses.end() || number == 0) continue;
       auto& list = pod.terminating && !not_ready_too ? terminating : ready;
       list.push_back({.address = *address, .port = number, .local = true, .pod = pod_name});
     }
   }
 
-  for (auto& target : terminating)
-    target.state = ready.empty() ? Target::State::terminating : Target::State::draining;
+  for (auto& target : terminating) target.state = ready.empty() ? Target::State::terminating : Target::State::draining;
   ready.insert(ready.end(), terminating.begin(), terminating.end());
   std::ranges::sort(ready);
   const auto same_place = [](const Target& a, const Target& b) { return a.address == b.address && a.port == b.port; };
@@ -232,8 +229,7 @@ void ServiceTable::compute_service(const ServiceName& name, std::map<EntryKey, E
       seconds = spec.session_affinity_config->client_ip->timeout_seconds.value_or(seconds);
     affinity_seconds = static_cast<uint32_t>(std::clamp(seconds, 1, 86400));
   }
-  const auto cluster_ips =
-      parse_all(spec.cluster_ips.empty() ? std::vector{spec.cluster_ip} : spec.cluster_ips);
+  const auto cluster_ips = parse_all(spec.cluster_ips.empty() ? std::vector{spec.cluster_ip} : spec.cluster_ips);
   auto outside = parse_all(spec.external_ips);
   if (spec.type == "LoadBalancer") {
     for (const auto& ingress : service.status.load_balancer.ingress) {

@@ -420,7 +420,8 @@ host::Result<std::unique_ptr<Server>> Server::create(host::Loop& loop, Options o
   if (auto checked = check(options); !checked) return std::unexpected(std::move(checked.error()));
   const auto where = parse_listen(options.listen);
   http::ServerOptions how{.host = where->first, .port = where->second};
-  if (!options.tls_cert_file.empty()) how.tls = http::TlsFiles{options.tls_cert_file, options.tls_private_key_file, options.client_ca_file};
+  if (!options.tls_cert_file.empty())
+    how.tls = http::TlsFiles{options.tls_cert_file, options.tls_private_key_file, options.client_ca_file};
   auto token = load_token(options.token_file);
   if (!token) return std::unexpected(std::move(token.error()).within("API token"));
 

@@ -63,8 +63,9 @@ std::string vip_of(int i) { return fmt::format("10.96.{}.{}", i / 250, i % 250 +
 
 // The last service has the server that is really there; the others' need not be.
 api::Service numbered_service(int i) {
-  return make_service(fmt::format("s{}", i), {vip_of(i)}, {{.port = 80, .target = {.number = 8080}},
-                                                           {.port = 80, .target = {.number = 8080}, .protocol = "UDP"}});
+  return make_service(
+      fmt::format("s{}", i), {vip_of(i)},
+      {{.port = 80, .target = {.number = 8080}}, {.port = 80, .target = {.number = 8080}, .protocol = "UDP"}});
 }
 
 void write_iptables(std::ostream& out, int services) {
@@ -74,7 +75,8 @@ void write_iptables(std::ostream& out, int services) {
   out << "-A OUTPUT -j KUBE-SERVICES\n-A PREROUTING -j KUBE-SERVICES\n";
   for (int i = 0; i < services; ++i) {
     out << fmt::format("-A KUBE-SERVICES -d {}/32 -p tcp -m tcp --dport 80 -j SVC-{}\n", vip_of(i), i)
-        << fmt::format("-A SVC-{0} -m statistic --mode random --probability 0.5 -j SEP-{0}-0\n-A SVC-{0} -j SEP-{0}-1\n", i)
+        << fmt::format(
+               "-A SVC-{0} -m statistic --mode random --probability 0.5 -j SEP-{0}-0\n-A SVC-{0} -j SEP-{0}-1\n", i)
         << fmt::format("-A SEP-{0}-0 -p tcp -j DNAT --to-destination {1}:8080\n", i, kServer)
         << fmt::format("-A SEP-{0}-1 -p tcp -j DNAT --to-destination {1}:8080\n", i, kServer);
   }
@@ -84,11 +86,12 @@ void write_iptables(std::ostream& out, int services) {
 void write_nft(std::ostream& out, int services) {
   out << "table ip peer {\n";
   for (int i = 0; i < services; ++i)
-    out << fmt::format("chain svc-{0} {{ dnat ip to numgen random mod 2 map {{ 0 : {1} . 8080, 1 : {1} . 8080 }} }}\n", i,
-                       kServer);
+    out << fmt::format("chain svc-{0} {{ dnat ip to numgen random mod 2 map {{ 0 : {1} . 8080, 1 : {1} . 8080 }} }}\n",
+                       i, kServer);
   out << "map service-ips { type ipv4_addr . inet_proto . inet_service : verdict; elements = {\n";
   for (int i = 0; i < services; ++i) out << fmt::format("{} . tcp . 80 : goto svc-{},\n", vip_of(i), i);
-  out << "} }\nchain out { type nat hook output priority -100; ip daddr . meta l4proto . th dport vmap @service-ips; }\n}\n";
+  out << "} }\nchain out { type nat hook output priority -100; ip daddr . meta l4proto . th dport vmap @service-ips; "
+         "}\n}\n";
 }
 
 int shell(const std::string& line) { return std::system((line + " 2>/dev/null").c_str()); }
@@ -96,8 +99,8 @@ int shell(const std::string& line) { return std::system((line + " 2>/dev/null").
 }  // namespace
 
 BOOST_AUTO_TEST_CASE(services) {
-  fmt::print("{:<34}{:>12}{:>12}{:>12}{:>12}{:>14}{:>14}\n", "services x 2 backends, TCP and UDP", "UDP +ns", "TCP p50 us",
-             "direct us", "ratio", "cold ms", "change p50/p99 ms");
+  fmt::print("{:<34}{:>12}{:>12}{:>12}{:>12}{:>14}{:>14}\n", "services x 2 backends, TCP and UDP", "UDP +ns",
+             "TCP p50 us", "direct us", "ratio", "cold ms", "change p50/p99 ms");
   for (const int services : {1, 1000, 10000}) {
     Yard yard;
     yard.add_address(kServer);
@@ -136,10 +139,11 @@ BOOST_AUTO_TEST_CASE(services) {
       BOOST_REQUIRE(yard.proxy->flush());
       changes.push_back(now_ns() - begin);
     }
-    fmt::print("{:<34}{:>12.0f}{:>12.2f}{:>12.2f}{:>12.3f}{:>14.1f}{:>8.3f}/{:.3f}\n", fmt::format("keelson {}", services),
-               percentile(udp.vip, .5) - percentile(udp.direct, .5), percentile(stream.vip, .5) / 1e3,
-               percentile(stream.direct, .5) / 1e3, percentile(stream.vip, .5) / percentile(stream.direct, .5),
-               static_cast<double>(cold) / 1e6, percentile(changes, .5) / 1e6, percentile(changes, .99) / 1e6);
+    fmt::print("{:<34}{:>12.0f}{:>12.2f}{:>12.2f}{:>12.3f}{:>14.1f}{:>8.3f}/{:.3f}\n",
+               fmt::format("keelson {}", services), percentile(udp.vip, .5) - percentile(udp.direct, .5),
+               percentile(stream.vip, .5) / 1e3, percentile(stream.direct, .5) / 1e3,
+               percentile(stream.vip, .5) / percentile(stream.direct, .5), static_cast<double>(cold) / 1e6,
+               percentile(changes, .5) / 1e6, percentile(changes, .99) / 1e6);
     std::fflush(stdout);
   }
 
@@ -148,8 +152,9 @@ BOOST_AUTO_TEST_CASE(services) {
     const char* load;
     void (*write)(std::ostream&, int);
   };
-  for (const auto& peer : {Peer{"nft verdict map", "nft -f", write_nft}, Peer{"iptables-nft", "iptables-nft-restore", write_iptables},
-                           Peer{"iptables-legacy", "iptables-legacy-restore", write_iptables}}) {
+  for (const auto& peer :
+       {Peer{"nft verdict map", "nft -f", write_nft}, Peer{"iptables-nft", "iptables-nft-restore", write_iptables},
+        Peer{"iptables-legacy", "iptables-legacy-restore", write_iptables}}) {
     for (const int services : {1, 1000, 10000}) {
       Yard yard;
       yard.add_address(kServer);

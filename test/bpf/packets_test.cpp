@@ -57,11 +57,10 @@ struct Net : Yard {
   };
   Namespace outside;
   std::vector<Pod> pods;
-  api::Service service =
-      make_service("web", {"10.96.0.1", "fd00:96::1"},
-                   {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30080},
-                    {.port = 80, .target = {.number = 8080}, .protocol = "UDP", .node_port = 30080}},
-                   "NodePort");
+  api::Service service = make_service("web", {"10.96.0.1", "fd00:96::1"},
+                                      {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30080},
+                                       {.port = 80, .target = {.number = 8080}, .protocol = "UDP", .node_port = 30080}},
+                                      "NodePort");
 
   Net() {
     command("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
@@ -84,7 +83,8 @@ struct Net : Yard {
       auto& pod = pods.back();
       command(fmt::format("ip link add pod{0} type veth peer name eth0 netns {1} && ip link set pod{0} up", i,
                           pod.netns.path()));
-      command(fmt::format("ip addr add 10.244.0.1/32 dev pod{0} && ip -6 addr add fd00:244::1/128 dev pod{0} nodad", i));
+      command(
+          fmt::format("ip addr add 10.244.0.1/32 dev pod{0} && ip -6 addr add fd00:244::1/128 dev pod{0} nodad", i));
       pod.netns.inside([&] {
         command(fmt::format("ip link set eth0 up && ip addr add {}/32 dev eth0 && ip -6 addr add {}/128 dev eth0 nodad",
                             pod.ip4, pod.ip6));
@@ -194,7 +194,8 @@ BOOST_FIXTURE_TEST_CASE(clients_from_outside_reach_every_pod_and_keep_their_addr
   begin();
   program();
   outside.inside([&] {
-    for (const auto& [ip, port] : {std::pair{kNodeIp, 30080}, {kNodeIp6, 30080}, {"10.96.0.1", 80}, {"fd00:96::1", 80}}) {
+    for (const auto& [ip, port] :
+         {std::pair{kNodeIp, 30080}, {kNodeIp6, 30080}, {"10.96.0.1", 80}, {"fd00:96::1", 80}}) {
       const bool v6 = std::string(ip).find(':') != std::string::npos;
       const std::string me = v6 ? fmt::format("[{}]", kClient6) : kClient4;
       std::set<std::string> tcp_seen, udp_seen;
@@ -219,8 +220,8 @@ BOOST_FIXTURE_TEST_CASE(pods_that_pass_the_socket_hooks_by_reach_services_and_th
     uint16_t port;
     bool v6;
   };
-  for (const auto& [ip, port, v6] :
-       {Case{"10.96.0.1", 80, false}, Case{"fd00:96::1", 80, true}, Case{kNodeIp, 30080, false}, Case{kNodeIp6, 30080, true}}) {
+  for (const auto& [ip, port, v6] : {Case{"10.96.0.1", 80, false}, Case{"fd00:96::1", 80, true},
+                                     Case{kNodeIp, 30080, false}, Case{kNodeIp6, 30080, true}}) {
     // The other pod is seen as itself; a pod that gets back to itself, as the node.
     const auto other = v6 ? fmt::format("[{}]", pods[1].ip6) : pods[1].ip4;
     const auto node = v6 ? fmt::format("[{}]", kNodeIp6) : std::string(kNodeIp);
@@ -254,8 +255,9 @@ BOOST_FIXTURE_TEST_CASE(packets_to_a_service_without_endpoints_or_to_an_unknown_
 }
 
 BOOST_FIXTURE_TEST_CASE(replies_of_a_backend_elsewhere_come_back_through_the_node, Net) {
-  auto remote = make_service("remote", {"10.96.0.9"},
-                             {{.port = 80, .target = {.number = 9000}, .protocol = "TCP", .node_port = 30090}}, "NodePort");
+  auto remote =
+      make_service("remote", {"10.96.0.9"},
+                   {{.port = 80, .target = {.number = 9000}, .protocol = "TCP", .node_port = 30090}}, "NodePort");
   remote.spec.selector.clear();
   remote.spec.ports[0].name = "";
   api::Endpoints endpoints;
@@ -289,9 +291,7 @@ BOOST_FIXTURE_TEST_CASE(session_affinity_holds_for_packets_too, Net) {
 BOOST_FIXTURE_TEST_CASE(packets_are_served_while_the_agent_is_dead_and_over_its_restart, Net) {
   begin();
   program();
-  const auto works = [&] {
-    return outside.inside([&] { return tcp(kNodeIp, 30080) + ", " + udp(kNodeIp6, 30080); });
-  };
+  const auto works = [&] { return outside.inside([&] { return tcp(kNodeIp, 30080) + ", " + udp(kNodeIp6, 30080); }); };
   std::string last;
   const std::regex both("web-. from 192.0.2.20, web-. from .fd00:2::20.");
   stop();
@@ -328,7 +328,8 @@ BOOST_FIXTURE_TEST_CASE(a_udp_flow_from_outside_moves_on_when_its_pod_leaves, Ne
   });
 }
 
-BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_not_ready_and_is_reset_when_it_leaves, Net) {
+BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_not_ready_and_is_reset_when_it_leaves,
+                        Net) {
   begin();
   program();
   outside.inside([&] {

@@ -1,9 +1,9 @@
 // The socket load balancer with real sockets: client × protocol × family.
 
-#include <boost/test/unit_test.hpp>
 #include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <boost/test/unit_test.hpp>
 
 #include <cerrno>
 #include <set>
@@ -25,11 +25,10 @@ struct Web : Yard {
     host::Fd tcp, udp;
   };
   std::vector<Server> servers;
-  api::Service service =
-      make_service("web", {kVip4, kVip6},
-                   {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30080},
-                    {.port = 80, .target = {.number = 8080}, .protocol = "UDP", .node_port = 30080}},
-                   "NodePort");
+  api::Service service = make_service("web", {kVip4, kVip6},
+                                      {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30080},
+                                       {.port = 80, .target = {.number = 8080}, .protocol = "UDP", .node_port = 30080}},
+                                      "NodePort");
 
   Web() {
     for (const char* ip : {"10.244.0.5", "10.244.0.6", "fd00:244::5", "fd00:244::6"}) {
@@ -119,7 +118,8 @@ BOOST_FIXTURE_TEST_CASE(tcp_reaches_every_backend_and_sees_the_virtual_address_a
 BOOST_FIXTURE_TEST_CASE(unconnected_udp_gets_answers_from_the_virtual_address, Web) {
   start();
   program();
-  for (const auto& [ip, mapped, shown] : {std::tuple{kVip4, false, "10.96.0.1:80"}, {kVip6, false, "[fd00:96::1]:80"},
+  for (const auto& [ip, mapped, shown] : {std::tuple{kVip4, false, "10.96.0.1:80"},
+                                          {kVip6, false, "[fd00:96::1]:80"},
                                           {kVip4, true, "[::ffff:10.96.0.1]:80"}}) {
     const auto to = address_of(ip, 80, mapped);
     const auto client = open_socket(to.storage.ss_family, SOCK_DGRAM);
@@ -142,7 +142,8 @@ BOOST_FIXTURE_TEST_CASE(unconnected_udp_gets_answers_from_the_virtual_address, W
 BOOST_FIXTURE_TEST_CASE(connected_udp_talks_to_one_backend_and_sees_the_virtual_address, Web) {
   start();
   program();
-  for (const auto& [ip, mapped, shown] : {std::tuple{kVip4, false, "10.96.0.1:80"}, {kVip6, false, "[fd00:96::1]:80"},
+  for (const auto& [ip, mapped, shown] : {std::tuple{kVip4, false, "10.96.0.1:80"},
+                                          {kVip6, false, "[fd00:96::1]:80"},
                                           {kVip4, true, "[::ffff:10.96.0.1]:80"}}) {
     const auto to = address_of(ip, 80, mapped);
     const auto client = open_socket(to.storage.ss_family, SOCK_DGRAM);

@@ -35,9 +35,7 @@ void enter(const host::Path& cgroup) {
 
 }  // namespace
 
-void Yard::command(const std::string& line) {
-  BOOST_REQUIRE_MESSAGE(std::system(line.c_str()) == 0, line);
-}
+void Yard::command(const std::string& line) { BOOST_REQUIRE_MESSAGE(std::system(line.c_str()) == 0, line); }
 
 Yard::Yard() {
   static int number = 0;

@@ -274,16 +274,18 @@ class Node {
   static constexpr const char* kOutside6 = "fd00:2::20";
 
   Node() : home_(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)), node_("node"), outside_("out") {
-    must(
-        fmt::format("ip -n {0} link set lo up && ip -n {1} link set lo up && "
-                    "ip -n {0} link add uplink type veth peer name eth0 netns {1} && "
-                    "ip -n {0} link set uplink addrgenmode none && "  // nothing that comes up by itself
+    must(fmt::format(
+        "ip -n {0} link set lo up && ip -n {1} link set lo up && "
+        "ip -n {0} link add uplink type veth peer name eth0 netns {1} && "
+        "ip -n {0} link set uplink addrgenmode none && "  // nothing that comes up by itself
 
-                    "ip -n {0} addr add {2}/24 dev uplink && ip -n {0} addr add {3}/64 dev uplink nodad && "
-                    "ip -n {1} addr add {4}/24 dev eth0 && ip -n {1} addr add {5}/64 dev eth0 nodad && "
-                    "ip -n {0} link set uplink up && ip -n {1} link set eth0 up && "
-                    "ip -n {0} route add default via {4} && ip -n {0} route add default via {5}",
-                    node_.name(), outside_.name(), kIp, kIp6, kOutside, kOutside6));
+        "ip -n {0} addr add {2}/24 dev uplink && ip -n {0} addr add {3}/64 dev uplink nodad && "
+        "ip -n {1} addr add {4}/24 dev eth0 && ip -n {1} addr add {5}/64 dev eth0 nodad && "
+        "ip -n {0} link set uplink up && ip -n {1} link set eth0 up && "
+        "ip -n {0} route add default via {4} && ip -n {0} route add default via {5} && "
+        // The carrier comes a moment later, and shows in every listing.
+        "for i in $(seq 100); do ip -n {0} -o link show uplink | grep -q 'state UP' && break; sleep 0.05; done",
+        node_.name(), outside_.name(), kIp, kIp6, kOutside, kOutside6));
     char pattern[] = "/run/keelson-network-test-XXXXXX";
     BOOST_REQUIRE(mkdtemp(pattern) != nullptr);
     directory_ = pattern;

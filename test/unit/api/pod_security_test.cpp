@@ -124,19 +124,20 @@ BOOST_AUTO_TEST_CASE(restricted_asks_for_each_control_by_its_field) {
 
 BOOST_AUTO_TEST_CASE(what_is_acted_on_is_not_reported) {
   BOOST_TEST(ignored(pod_text("")) == "");
-  BOOST_TEST(ignored(pod_text(
-                 "command: [a], args: [b], workingDir: /, ports: [{name: p, containerPort: 1, hostPort: 2, hostIP: "
-                 "10.0.0.1}], env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}], envFrom: "
-                 "[{secretRef: {name: s}}], resources: {limits: {cpu: 1}}, volumeMounts: [{name: v, mountPath: /v, "
-                 "readOnly: true, subPath: s, mountPropagation: None}], livenessProbe: {exec: {command: [a]}}, "
-                 "readinessProbe: {httpGet: {port: 1, httpHeaders: [{name: a, value: b}]}}, startupProbe: {tcpSocket: "
-                 "{port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}, postStart: {exec: {command: [a]}}}, stdin: "
-                 "true, tty: true, securityContext: {privileged: true, seccompProfile: {type: Unconfined}}",
-                 "restartPolicy: Never, activeDeadlineSeconds: 1, hostname: a, subdomain: b, hostAliases: [{ip: "
-                 "10.0.0.1}], hostPID: true, imagePullSecrets: [{name: s}], volumes: [{name: v, projected: {sources: "
-                 "[{secret: {name: s}}]}}, {name: w, hostPath: {path: /}}], initContainers: [{name: s, image: a, "
-                 "env: [{name: A}], restartPolicy: Always}], securityContext: {fsGroup: 1, sysctls: [{name: a.b, value: c}]}, "
-                 "dnsConfig: {searches: [a]}")) == "");
+  BOOST_TEST(
+      ignored(pod_text(
+          "command: [a], args: [b], workingDir: /, ports: [{name: p, containerPort: 1, hostPort: 2, hostIP: "
+          "10.0.0.1}], env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}], envFrom: "
+          "[{secretRef: {name: s}}], resources: {limits: {cpu: 1}}, volumeMounts: [{name: v, mountPath: /v, "
+          "readOnly: true, subPath: s, mountPropagation: None}], livenessProbe: {exec: {command: [a]}}, "
+          "readinessProbe: {httpGet: {port: 1, httpHeaders: [{name: a, value: b}]}}, startupProbe: {tcpSocket: "
+          "{port: 1}}, lifecycle: {preStop: {sleep: {seconds: 1}}, postStart: {exec: {command: [a]}}}, stdin: "
+          "true, tty: true, securityContext: {privileged: true, seccompProfile: {type: Unconfined}}",
+          "restartPolicy: Never, activeDeadlineSeconds: 1, hostname: a, subdomain: b, hostAliases: [{ip: "
+          "10.0.0.1}], hostPID: true, imagePullSecrets: [{name: s}], volumes: [{name: v, projected: {sources: "
+          "[{secret: {name: s}}]}}, {name: w, hostPath: {path: /}}], initContainers: [{name: s, image: a, "
+          "env: [{name: A}], restartPolicy: Always}], securityContext: {fsGroup: 1, sysctls: [{name: a.b, value: c}]}, "
+          "dnsConfig: {searches: [a]}")) == "");
   BOOST_TEST(ignored(service_text("type: NodePort, ports: [{port: 1, targetPort: a, nodePort: 30000}], selector: {a: "
                                   "b}, sessionAffinity: ClientIP, publishNotReadyAddresses: true")) == "");
 }

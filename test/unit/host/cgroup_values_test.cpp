@@ -37,7 +37,8 @@ BOOST_AUTO_TEST_CASE(hierarchies_are_found_in_mountinfo) {
   BOOST_TEST(hybrid->v1[1].controller == "cpuacct");
   BOOST_TEST(hybrid->v1[1].root == "/sys/fs/cgroup/cpu,cpuacct");
   BOOST_TEST(hybrid->v1[2].root == "/sys/fs/cgroup/memory");
-  auto unified = CgroupMounts::parse("35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
+  auto unified =
+      CgroupMounts::parse("35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n");
   BOOST_REQUIRE(unified.has_value());
   BOOST_TEST(unified->v1.empty());
   BOOST_TEST(!CgroupMounts::parse("31 23 0:28 / / rw - ext4 /dev/vda rw\n").has_value());

@@ -26,7 +26,9 @@ BOOST_AUTO_TEST_CASE(posted_tasks_run_in_order) {
 BOOST_AUTO_TEST_CASE(a_destroyed_timer_does_not_fire) {
   auto loop = Loop::create();
   bool fired = false;
-  { const Timer timer = loop->after(1ms, [&] { fired = true; }); }
+  {
+    const Timer timer = loop->after(1ms, [&] { fired = true; });
+  }
   const Timer end = loop->after(20ms, [&] { loop->stop(); });
   loop->run();
   BOOST_TEST(!fired);

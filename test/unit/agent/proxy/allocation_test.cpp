@@ -57,7 +57,8 @@ BOOST_AUTO_TEST_CASE(values_are_kept_over_calls_and_restarts) {
   BOOST_REQUIRE_EQUAL(second.services.size(), 3);
   BOOST_CHECK(second.services[1].spec.cluster_ips == first.services[1].spec.cluster_ips);
   BOOST_CHECK_EQUAL(second.services[1].spec.cluster_ips.size(), 2);
-  BOOST_CHECK_EQUAL(second.services[1].spec.ports[0].node_port.value(), first.services[1].spec.ports[0].node_port.value());
+  BOOST_CHECK_EQUAL(second.services[1].spec.ports[0].node_port.value(),
+                    first.services[1].spec.ports[0].node_port.value());
   BOOST_CHECK_EQUAL(second.services[2].spec.cluster_ip, first.services[0].spec.cluster_ip);
 }
 

@@ -79,7 +79,8 @@ struct FakeKernel {
       const auto [base, count, generation] = services[id].published;
       for (uint32_t i = 0; i < count; ++i) {
         const auto& backend = backends[slots[base + i]];
-        BOOST_REQUIRE(backend.state == keelson::abi::BACKEND_READY || backend.state == keelson::abi::BACKEND_TERMINATING);
+        BOOST_REQUIRE(backend.state == keelson::abi::BACKEND_READY ||
+                      backend.state == keelson::abi::BACKEND_TERMINATING);
         places.insert({from_abi(backend.address), backend.port});
       }
     }
@@ -88,7 +89,9 @@ struct FakeKernel {
 
   KernelState state() const {
     return {.vips = std::vector<std::pair<Vip, uint32_t>>(vips.begin(), vips.end()),
-            .services = services, .slots = slots, .backends = backends};
+            .services = services,
+            .slots = slots,
+            .backends = backends};
   }
 };
 

@@ -76,8 +76,8 @@ BOOST_AUTO_TEST_CASE(two_claims_on_one_address_leave_it_with_the_first_until_tha
 
 BOOST_AUTO_TEST_CASE(both_entries_of_a_port_share_its_backends_and_the_last_one_retires_them) {
   Planner planner({.vips = 16, .services = 16, .backends = 64, .slots = 256});
-  const auto plan = planner.plan(
-      {{key_of("a"), entry_of(1, {1})}, {key_of("a", Traffic::external), entry_of(2, {1})}}, kNow);
+  const auto plan =
+      planner.plan({{key_of("a"), entry_of(1, {1})}, {key_of("a", Traffic::external), entry_of(2, {1})}}, kNow);
   BOOST_CHECK_EQUAL(plan.backends.size(), 1);
   BOOST_CHECK(planner.plan({{key_of("a"), std::nullopt}}, kNow).retired.empty());
   BOOST_CHECK_EQUAL(planner.plan({{key_of("a", Traffic::external), std::nullopt}}, kNow).retired.size(), 1);

@@ -85,7 +85,8 @@ struct ServiceModel {
         selected &= label != pod.metadata.labels.end() && label->second == value;
       }
       bool is_ready = false;
-      for (const auto& condition : pod.status.conditions) is_ready |= condition.type == "Ready" && condition.status == "True";
+      for (const auto& condition : pod.status.conditions)
+        is_ready |= condition.type == "Ready" && condition.status == "True";
       const bool all = service.spec.publish_not_ready_addresses.value_or(false);
       if (!selected || (!is_ready && !all)) continue;
       int number = port.port;
@@ -94,7 +95,8 @@ struct ServiceModel {
         number = 0;
         for (const auto& container : pod.spec.containers) {
           for (const auto& offered : container.ports) {
-            if (offered.name == port.target_port->text && offered.protocol == port.protocol) number = offered.container_port;
+            if (offered.name == port.target_port->text && offered.protocol == port.protocol)
+              number = offered.container_port;
           }
         }
         if (number == 0) continue;

@@ -26,12 +26,23 @@ std::string encoded(const shim::JournalEntry& entry) {
 }
 
 std::string started(std::string_view name, uint32_t attempt) {
-  return encoded({.kind = shim::JournalEntry::kStarted, .name = name, .attempt = attempt, .pid = 42, .start_time = 4711,
-                  .boot_id = "boot", .started_at_us = 1000 + attempt});
+  return encoded({.kind = shim::JournalEntry::kStarted,
+                  .name = name,
+                  .attempt = attempt,
+                  .pid = 42,
+                  .start_time = 4711,
+                  .boot_id = "boot",
+                  .started_at_us = 1000 + attempt});
 }
 std::string exited(std::string_view name, uint32_t attempt, int status) {
-  return encoded({.kind = shim::JournalEntry::kExited, .name = name, .attempt = attempt, .started_at_us = 1000 + attempt,
-                  .finished_at_us = 2000 + attempt, .wait_status = status, .oom_killed = status == 9, .text = "bye"});
+  return encoded({.kind = shim::JournalEntry::kExited,
+                  .name = name,
+                  .attempt = attempt,
+                  .started_at_us = 1000 + attempt,
+                  .finished_at_us = 2000 + attempt,
+                  .wait_status = status,
+                  .oom_killed = status == 9,
+                  .text = "bye"});
 }
 
 template <typename Message>

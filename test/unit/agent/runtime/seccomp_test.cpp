@@ -17,7 +17,8 @@ namespace {
 using namespace keelson::runtime;
 
 // Runs the program on a call, as the kernel would (classic BPF, seccomp's subset).
-uint32_t verdict(const std::string& program, int number, uint64_t argument = 0, uint32_t architecture = AUDIT_ARCH_X86_64) {
+uint32_t verdict(const std::string& program, int number, uint64_t argument = 0,
+                 uint32_t architecture = AUDIT_ARCH_X86_64) {
   seccomp_data data{};
   data.nr = number;
   data.arch = architecture;
@@ -72,14 +73,34 @@ BOOST_AUTO_TEST_SUITE(seccomp)
 BOOST_AUTO_TEST_CASE(the_default_allows_work_and_refuses_what_configures_the_machine) {
   const std::string filter = program("RuntimeDefault", default_capabilities());
   BOOST_TEST(filter.size() % 8 == 0u);
-  for (const int call : {SYS_read, SYS_openat2, SYS_execve, SYS_setresuid, SYS_capset, SYS_prctl, SYS_seccomp, SYS_chroot,
-                         SYS_ptrace, SYS_futex, SYS_close_range, SYS_sendmsg, SYS_chdir, SYS_getcwd, SYS_setgroups}) {
+  for (const int call :
+       {SYS_read, SYS_openat2, SYS_execve, SYS_setresuid, SYS_capset, SYS_prctl, SYS_seccomp, SYS_chroot, SYS_ptrace,
+        SYS_futex, SYS_close_range, SYS_sendmsg, SYS_chdir, SYS_getcwd, SYS_setgroups}) {
     BOOST_TEST(verdict(filter, call) == kAllow, call);
   }
-  for (const int call : {SYS_mount, SYS_umount2, SYS_pivot_root, SYS_unshare, SYS_setns, SYS_bpf, SYS_kexec_load,
-                         SYS_init_module, SYS_reboot, SYS_swapon, SYS_add_key, SYS_keyctl, SYS_userfaultfd,
-                         SYS_io_uring_setup, SYS_perf_event_open, SYS_open_by_handle_at, SYS_move_mount, SYS_fsopen,
-                         SYS_acct, SYS_settimeofday, SYS_iopl, SYS_quotactl, SYS_pidfd_getfd}) {
+  for (const int call : {SYS_mount,
+                         SYS_umount2,
+                         SYS_pivot_root,
+                         SYS_unshare,
+                         SYS_setns,
+                         SYS_bpf,
+                         SYS_kexec_load,
+                         SYS_init_module,
+                         SYS_reboot,
+                         SYS_swapon,
+                         SYS_add_key,
+                         SYS_keyctl,
+                         SYS_userfaultfd,
+                         SYS_io_uring_setup,
+                         SYS_perf_event_open,
+                         SYS_open_by_handle_at,
+                         SYS_move_mount,
+                         SYS_fsopen,
+                         SYS_acct,
+                         SYS_settimeofday,
+                         SYS_iopl,
+                         SYS_quotactl,
+                         SYS_pidfd_getfd}) {
     BOOST_TEST(verdict(filter, call) == kRefused, call);
   }
   // A fork, a thread, and no namespace.
@@ -138,8 +159,9 @@ BOOST_AUTO_TEST_CASE(a_profile_of_ones_own_is_read) {
   BOOST_TEST(verdict(*built, SYS_mount) == (SECCOMP_RET_ERRNO | 38u));
   BOOST_TEST(verdict(*built, SYS_chroot) == kAllow);
   BOOST_TEST(verdict(*built, SYS_uname) == (SECCOMP_RET_ERRNO | 38u));
-  for (const char* bad : {"", "[]", "{}", R"({"defaultAction": "x"})", R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":5})",
-                          R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"?"}]})"}) {
+  for (const char* bad :
+       {"", "[]", "{}", R"({"defaultAction": "x"})", R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":5})",
+        R"({"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"?"}]})"}) {
     BOOST_TEST(!build_localhost_profile(bad, 0).has_value(), bad);
   }
 }
