@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <new>
+
 #include "agent/runtime/shim/child.h"
 #include "agent/runtime/shim/journal.h"
 #include "agent/runtime/shim/kernel.h"
@@ -39,7 +41,6 @@ namespace {
 enum class Watch : uint32_t { listen, agent, children, init, control, output, error, exec };
 
 struct Container {
-  bool used = false;
   bool created = false;  // "created" was heard, "start" was said
   bool failed = false;   // it said why; the exit is still to come
   char name[kMaxName + 1];
@@ -58,7 +59,6 @@ struct Container {
 };
 
 struct Exec {
-  bool used = false;
   bool started = false, failed = false;
   uint32_t number = 0, connection = 0;
   pid_t pid = 0;
@@ -79,8 +79,9 @@ struct Shim {
   bool closing = false;     // end when there is no child left
   uint32_t connection = 0;  // counts the agents that came
   uint32_t sandbox_number = 0;
-  Container containers[kMaxContainers];
-  Exec execs[kMaxExecs];
+  // Allocated as long as there is a process: memory that is not touched is not ours.
+  Container* containers[kMaxContainers] = {};
+  Exec* execs[kMaxExecs] = {};
 };
 
 Shim shim;
@@ -200,8 +201,8 @@ struct MappedSpec {
 };
 
 Container* find(std::string_view name, uint32_t attempt) {
-  for (auto& container : shim.containers) {
-    if (container.used && container.attempt == attempt && name == container.name) return &container;
+  for (Container* container : shim.containers) {
+    if (container != nullptr && container->attempt == attempt && name == container->name) return container;
   }
   return nullptr;
 }
@@ -218,7 +219,15 @@ JournalEntry entry_of(const Container& container, uint8_t kind) {
   return entry;
 }
 
-void release(Container& container) {
+// Room for one more of them, with its defaults; null when there is none.
+template <typename T>
+T* allocate() {
+  void* memory = malloc(sizeof(T));
+  return memory != nullptr ? new (memory) T() : nullptr;
+}
+
+void release(uint32_t index) {
+  Container& container = *shim.containers[index];
   close_fd(container.pidfd);
   close_fd(container.control);
   close_fd(container.spec);
@@ -229,28 +238,29 @@ void release(Container& container) {
   log_finish(container.log, container.output);
   log_finish(container.log, container.error);
   log_close(container.log);
-  container.used = false;
+  shim.containers[index] = nullptr;
+  free(&container);
 }
 
 void kill_everything() {
-  for (auto& container : shim.containers) {
-    if (!container.used) continue;
-    kill_cgroup(container.cgroup);
-    sys_pidfd_send_signal(container.pidfd, SIGKILL);
+  for (const Container* container : shim.containers) {
+    if (container == nullptr) continue;
+    kill_cgroup(container->cgroup);
+    sys_pidfd_send_signal(container->pidfd, SIGKILL);
   }
-  for (auto& exec : shim.execs) {
-    if (exec.used) kill(exec.pid, SIGKILL);  // our child, not reaped: the pid is still its own
+  for (const Exec* exec : shim.execs) {
+    if (exec != nullptr) kill(exec->pid, SIGKILL);  // our child, not reaped: the pid is still its own
   }
   if (shim.init_pidfd >= 0) sys_pidfd_send_signal(shim.init_pidfd, SIGKILL);
 }
 
 bool childless() {
   if (shim.init > 0) return false;
-  for (const auto& container : shim.containers) {
-    if (container.used) return false;
+  for (const Container* container : shim.containers) {
+    if (container != nullptr) return false;
   }
-  for (const auto& exec : shim.execs) {
-    if (exec.used) return false;
+  for (const Exec* exec : shim.execs) {
+    if (exec != nullptr) return false;
   }
   return true;
 }
@@ -261,11 +271,11 @@ void answer_sandbox(Type type, uint32_t number) {
   char buffer[kMaxContainers * (kMaxName + 64) + 64];
   Writer out(buffer, sizeof buffer);
   SandboxState state{.ready = shim.ready, .init_pid = shim.init};
-  for (const auto& container : shim.containers) state.containers += container.used && type == Type::welcome;
+  for (const Container* container : shim.containers) state.containers += container != nullptr && type == Type::welcome;
   state.encode(out);
-  for (const auto& container : shim.containers) {
-    if (!container.used || type != Type::welcome) continue;
-    ContainerState{container.name, container.attempt, container.pid, container.start_time, container.started_at_us}
+  for (const Container* container : shim.containers) {
+    if (container == nullptr || type != Type::welcome) continue;
+    ContainerState{container->name, container->attempt, container->pid, container->start_time, container->started_at_us}
         .encode(out);
   }
   const int fds[2] = {shim.network, shim.netlink};
@@ -364,8 +374,9 @@ void handle_start(Packet& packet) {
   if (!shim.ready || shim.closing || shim.init <= 0) return answer_error(number, ENOENT, "the sandbox is gone");
   uint32_t index = kMaxContainers;
   for (uint32_t i = 0; i < kMaxContainers; ++i) {
-    if (!shim.containers[i].used && index == kMaxContainers) index = i;
-    if (shim.containers[i].used && request.name == shim.containers[i].name) {
+    const Container* other = shim.containers[i];
+    if (other == nullptr && index == kMaxContainers) index = i;
+    if (other != nullptr && request.name == other->name) {
       return answer_error(number, EEXIST, "the container still runs");
     }
   }
@@ -374,12 +385,17 @@ void handle_start(Packet& packet) {
   if (!mapped.sound() || mapped.spec.targets.count != request.mounts)
     return answer_error(number, EINVAL, "launch spec");
 
-  Container& container = shim.containers[index];
-  container = Container();
-  LaunchFds fds;
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     return answer_error(number, errno, "socketpair");
+  shim.containers[index] = allocate<Container>();
+  if (shim.containers[index] == nullptr) {
+    close(pair[0]);
+    close(pair[1]);
+    return answer_error(number, ENOMEM, "start");
+  }
+  Container& container = *shim.containers[index];
+  LaunchFds fds;
   container.control = pair[0];
   fds.control = pair[1];
   bool piped = true;
@@ -408,10 +424,9 @@ void handle_start(Packet& packet) {
   close_fd(fds.error);
   close_fd(fds.input);
   if (pid < 0) {
-    release(container);
+    release(index);
     return answer_error(number, error_number, "start a process");
   }
-  container.used = true;
   memcpy(container.name, request.name.data(), request.name.size());
   container.name[request.name.size()] = 0;
   container.attempt = request.attempt;
@@ -438,9 +453,10 @@ void handle_start(Packet& packet) {
 }
 
 void read_control(uint32_t index) {
-  Container& container = shim.containers[index];
+  if (shim.containers[index] == nullptr) return;
+  Container& container = *shim.containers[index];
   char note[1100];
-  while (container.used && container.control >= 0) {
+  while (container.control >= 0) {
     int fd = -1;
     const long size = receive_note(container.control, note, sizeof note, &fd, false);
     if (size < 0) return;
@@ -479,7 +495,7 @@ void drain(LogFile& log, LogStream& stream) {
 
 void container_ended(uint32_t index, int wait_status) {
   static char termination[kMaxTermination];
-  Container& container = shim.containers[index];
+  Container& container = *shim.containers[index];
   read_control(index);
   kill_cgroup(container.cgroup);  // what shared a PID namespace with others, and what exec started
   drain(container.log, container.output);
@@ -508,7 +524,7 @@ void container_ended(uint32_t index, int wait_status) {
   } else {
     answer_error(container.number, 0, entry.text.data(), entry.text.size());
   }
-  release(container);
+  release(index);
 }
 
 void handle_signal(const Packet& packet) {
@@ -539,13 +555,19 @@ void handle_exec(Packet& packet) {
     return answer_error(number, ESRCH, "the container does not run");
   }
   uint32_t index = 0;
-  while (index < kMaxExecs && shim.execs[index].used) ++index;
+  while (index < kMaxExecs && shim.execs[index] != nullptr) ++index;
   if (index == kMaxExecs) return answer_error(number, EAGAIN, "too many commands run in this pod");
   MappedSpec mapped(container->spec);
   if (!mapped.sound()) return answer_error(number, EINVAL, "launch spec");
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
     return answer_error(number, errno, "socketpair");
+  Exec* exec = allocate<Exec>();
+  if (exec == nullptr) {
+    close(pair[0]);
+    close(pair[1]);
+    return answer_error(number, ENOMEM, "exec");
+  }
   const int member = (mapped.spec.sandbox_flags & kHostPid) != 0 ? -1 : container->pidfd;
   int pidfd = -1;
   const pid_t pid = clone_beside(0, packet.fds[0], member, &pidfd);
@@ -566,18 +588,23 @@ void handle_exec(Packet& packet) {
   close(pair[1]);
   if (pid < 0) {
     close(pair[0]);
+    free(exec);
     return answer_error(number, error_number, "exec: start a process");
   }
   close(pidfd);
-  shim.execs[index] =
-      Exec{.used = true, .number = number, .connection = shim.connection, .pid = pid, .control = pair[0]};
+  exec->number = number;
+  exec->connection = shim.connection;
+  exec->pid = pid;
+  exec->control = pair[0];
+  shim.execs[index] = exec;
   watch(pair[0], Watch::exec, index);
 }
 
 void read_exec_control(uint32_t index) {
-  Exec& exec = shim.execs[index];
+  if (shim.execs[index] == nullptr) return;
+  Exec& exec = *shim.execs[index];
   char note[1100];
-  while (exec.used && exec.control >= 0) {
+  while (exec.control >= 0) {
     int fd = -1;
     const long size = receive_note(exec.control, note, sizeof note, &fd, false);
     if (size < 0) return;
@@ -603,11 +630,11 @@ void read_exec_control(uint32_t index) {
 
 void child_ended(pid_t pid, int wait_status) {
   for (uint32_t i = 0; i < kMaxContainers; ++i) {
-    if (shim.containers[i].used && shim.containers[i].pid == pid) return container_ended(i, wait_status);
+    if (shim.containers[i] != nullptr && shim.containers[i]->pid == pid) return container_ended(i, wait_status);
   }
   for (uint32_t i = 0; i < kMaxExecs; ++i) {
-    Exec& exec = shim.execs[i];
-    if (!exec.used || exec.pid != pid) continue;
+    if (shim.execs[i] == nullptr || shim.execs[i]->pid != pid) continue;
+    Exec& exec = *shim.execs[i];
     read_exec_control(i);
     close_fd(exec.control);
     close_fd(exec.terminal);
@@ -618,7 +645,8 @@ void child_ended(pid_t pid, int wait_status) {
     } else {
       answer_to(exec.connection, Type::exec_exited, exec.number, ExecExited{wait_status});
     }
-    exec.used = false;
+    shim.execs[i] = nullptr;
+    free(&exec);
     return;
   }
   if (pid == shim.init) {
@@ -710,9 +738,10 @@ void read_agent() {
 }
 
 void read_stream(uint32_t index, bool error) {
-  Container& container = shim.containers[index];
+  if (shim.containers[index] == nullptr) return;
+  Container& container = *shim.containers[index];
   LogStream& stream = error ? container.error : container.output;
-  if (!container.used || stream.fd < 0) return;
+  if (stream.fd < 0) return;
   if (log_read(container.log, stream) == LogRead::ended) log_finish(container.log, stream);
 }
 
