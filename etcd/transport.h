@@ -82,7 +82,7 @@ class Transport {
 
 // Loads the plug-in, once per process (it stays loaded), and makes a transport. It is
 // looked for as ../lib/keelson/libkeelson-etcd.so from the directory of this program,
-// which fits the build tree and an installation alike. Takes some 20 ms. unsupported
+// which fits the build tree and an installation alike. Takes some 50-100 ms. unsupported
 // when it is not there or not of this version.
 host::Result<std::unique_ptr<Transport>> load_transport(const TransportSettings& settings);
 

@@ -48,15 +48,17 @@ void UrlSource::fetch() {
 }
 
 void UrlSource::fetched(host::Result<http::FetchResponse> response) {
-  if (!response) return failed(std::move(response.error()));
+  if (!response) return failed(response.error());
   const bool unchanged = response->status == 304 && document_ != nullptr;
   if (!unchanged) {
     if (response->status != 200) {
-      return failed({.code = host::Error::Code::unavailable, .message = fmt::format("HTTP {}", response->status)});
+      return failed({.code = host::Error::Code::unavailable,
+                     .message = fmt::format("GET {}: HTTP {}", shown_, response->status)});
     }
     if (response->body.empty()) {
-      return failed({.code = host::Error::Code::unavailable,
-                     .message = "an empty body (to remove everything, serve a List without items)"});
+      return failed(
+          {.code = host::Error::Code::unavailable,
+           .message = fmt::format("GET {}: an empty body (to remove everything, serve a List without items)", shown_)});
     }
     // A body that stayed the same keeps its document: the ledger then has nothing to do.
     if (!document_ || document_->text != response->body) {
@@ -70,10 +72,10 @@ void UrlSource::fetched(host::Result<http::FetchResponse> response) {
   listener_.spoke({{document_->name, document_}});
 }
 
-void UrlSource::failed(host::Error error) {
+void UrlSource::failed(const host::Error& error) {
   next_ = loop_.after(std::min(patience_, settings_.period), [this] { fetch(); });
   patience_ = std::min(patience_ * 2, settings_.period);
-  listener_.failed(std::move(error).within(shown_));
+  listener_.failed(error);
 }
 
 }  // namespace keelson::sources

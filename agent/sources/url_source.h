@@ -35,7 +35,7 @@ class UrlSource : public ManifestSource {
  private:
   void fetch();
   void fetched(host::Result<http::FetchResponse> response);
-  void failed(host::Error error);
+  void failed(const host::Error& error);
 
   host::Loop& loop_;
   const UrlSettings settings_;
