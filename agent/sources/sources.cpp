@@ -325,13 +325,13 @@ host::Result<std::pair<std::string, std::string>> parse_url_header(std::string_v
            std::string_view("!#$%&'*+-.^_`|~").find(static_cast<char>(c)) != std::string_view::npos;
   });
   if (colon == std::string_view::npos || !named) {
-    return host::fail(host::Error::Code::invalid, "--manifest-url-header: not of the form \"Name: value\"");
+    return host::fail(host::Error::Code::invalid, "not of the form \"Name: value\"");
   }
   std::string_view value = text.substr(colon + 1);
   while (value.starts_with(' ')) value.remove_prefix(1);
   while (value.ends_with(' ')) value.remove_suffix(1);
   if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
-    return host::fail(host::Error::Code::invalid, fmt::format("--manifest-url-header: {}: a line break in it", name));
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: a line break in it", name));
   }
   return std::pair(std::string(name), std::string(value));
 }
