@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "api/validate.h"
 
@@ -17,6 +18,12 @@ int64_t amount(const Quantities& quantities, std::string_view name) {
   return name == "cpu" ? found->second.milli_value() : found->second.value();
 }
 
+// Amounts saturate, and so must their sum.
+int64_t sum(int64_t a, int64_t b) {
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  return a > kMax - b ? kMax : a + b;
+}
+
 // What the containers ask for together, one entry per counted resource.
 struct Sums {
   std::array<int64_t, kCounted.size()> requests{};
@@ -26,8 +33,8 @@ struct Sums {
   void add(const ResourceRequirements& resources) {
     for (size_t i = 0; i < kCounted.size(); ++i) {
       const int64_t limit = amount(resources.limits, kCounted[i]);
-      requests[i] += std::max<int64_t>(0, amount(resources.requests, kCounted[i]));
-      limits[i] += std::max<int64_t>(0, limit);
+      requests[i] = sum(requests[i], std::max<int64_t>(0, amount(resources.requests, kCounted[i])));
+      limits[i] = sum(limits[i], std::max<int64_t>(0, limit));
       if (limit <= 0) all_limited = false;
     }
   }

@@ -144,6 +144,9 @@ BOOST_AUTO_TEST_CASE(qos_follows_requests_and_limits) {
   BOOST_TEST(qos("resources: {limits: {cpu: 1, memory: 1Gi}}") == "Guaranteed");
   BOOST_TEST(qos("resources: {limits: {cpu: 1000m, memory: 1Gi}, requests: {cpu: 1, memory: 1024Mi}}") == "Guaranteed");
   BOOST_TEST(qos("resources: {limits: {cpu: 1, memory: 1Gi}, requests: {cpu: 500m}}") == "Burstable");
+  BOOST_TEST(qos("resources: {limits: {cpu: 1e60, memory: 1e60}}",
+                 "initContainers: [{name: i, image: a, resources: {limits: {cpu: 1e60, memory: 1e60}}}]") ==
+             "Guaranteed");
   BOOST_TEST(qos("resources: {limits: {cpu: 1, memory: 1Gi}}", "initContainers: [{name: i, image: a}]") == "Burstable");
 }
 
