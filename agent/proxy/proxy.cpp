@@ -35,8 +35,8 @@ constexpr auto kFlowInterval = 1s;
 constexpr auto kAddressInterval = 10s;
 
 constexpr std::array<const char*, 13> kReasons = {
-    "not_ours",   "forwarded",    "continued",    "no_endpoint", "unknown_port", "foreign_netns", "stale_slot",
-    "bind_refused", "storage_full", "events_lost", "packet_short", "fragment", "source_refused"};
+    "not_ours",     "forwarded",    "continued",   "no_endpoint",  "unknown_port", "foreign_netns", "stale_slot",
+    "bind_refused", "storage_full", "events_lost", "packet_short", "fragment",     "source_refused"};
 
 const char* reason_name(uint32_t reason) { return reason < kReasons.size() ? kReasons[reason] : "unknown"; }
 
@@ -89,8 +89,7 @@ std::string address_and_port(const IpAddress& address, uint16_t port) {
 }
 
 std::string display(const Vip& vip) {
-  if (vip.node && vip.address.is_unspecified())
-    return fmt::format("*:{}/{}", vip.port, to_string(vip.protocol));
+  if (vip.node && vip.address.is_unspecified()) return fmt::format("*:{}/{}", vip.port, to_string(vip.protocol));
   return to_string(vip);
 }
 
@@ -141,10 +140,8 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
   if (!cookie) return context(cookie.error());
   proxy->node_cookie_ = *cookie;
 
-  auto kernel = Kernel::open({.bpffs = set.bpffs,
-                              .cgroup_root = set.cgroup_root,
-                              .service_cidrs = set.service_cidrs,
-                              .limits = set.limits});
+  auto kernel = Kernel::open(
+      {.bpffs = set.bpffs, .cgroup_root = set.cgroup_root, .service_cidrs = set.service_cidrs, .limits = set.limits});
   if (!kernel) return context(kernel.error());
   proxy->kernel_ = std::move(*kernel);
   if (set.packet_path) {
@@ -358,8 +355,7 @@ void Proxy::refresh_node_addresses() {
     else
       local_addresses_ = std::move(*addresses);
   }
-  if (!addresses)
-    host::log_warning("service proxy: the node's addresses: {}, ignoring", addresses.error().message);
+  if (!addresses) host::log_warning("service proxy: the node's addresses: {}, ignoring", addresses.error().message);
   address_timer_ = loop_.after(kAddressInterval, [this] { refresh_node_addresses(); });
 }
 
@@ -427,8 +423,7 @@ void Proxy::save_allocations() {
         return host::write_file_atomically(path, text);
       },
       [path = settings_.allocations_file](Status written) {
-        if (!written)
-          host::log_warning("service proxy: {}: {}, ignoring", path.string(), written.error().message);
+        if (!written) host::log_warning("service proxy: {}: {}, ignoring", path.string(), written.error().message);
       },
       reinterpret_cast<uint64_t>(this));
 }
