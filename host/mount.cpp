@@ -1,20 +1,24 @@
 #include "host/mount.h"
 
 #include <fcntl.h>
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 namespace keelson::host {
 
 namespace {
 
 constexpr size_t kMaxOptionSize = 255;  // fsconfig(2): strings of 256 bytes with the NUL
+constexpr size_t kMaxMountData = 4096;  // mount(2): a page
 
 Fd open_filesystem(const char* type) { return Fd(static_cast<int>(::syscall(SYS_fsopen, type, FSOPEN_CLOEXEC))); }
 
@@ -42,48 +46,80 @@ Result<Fd> finish(const Fd& fs, const char* type, unsigned attributes) {
 
 }  // namespace
 
+bool kernel_appends_layers() {
+  utsname name{};
+  int major = 0;
+  int minor = 0;
+  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return false;
+  return major > 6 || (major == 6 && minor >= 5);
+}
+
+namespace {
+
+// Layers are named by descriptors: short, and free of the characters that overlay's
+// options take for separators.
+struct HeldPaths {
+  std::vector<Fd> fds;
+  Result<std::string> add(const Path& path) {
+    auto fd = open_file(path, O_PATH | O_DIRECTORY);
+    if (!fd) return std::unexpected(std::move(fd).error().within("overlay"));
+    fds.push_back(std::move(*fd));
+    return fmt::format("/proc/self/fd/{}", fds.back().get());
+  }
+};
+
+Result<Fd> mount_and_detach(const OverlayOptions& options, const std::string& data) {
+  if (options.scratch.empty() || data.size() >= kMaxMountData) {
+    return fail(
+        Error::Code::unsupported,
+        fmt::format("overlay: {} layers are more than this kernel takes (6.5 takes any number)", options.lower.size()));
+  }
+  if (auto made = make_directories(options.scratch, 0700); !made) return std::unexpected(made.error());
+  if (::mount("overlay", options.scratch.c_str(), "overlay", 0, data.c_str()) != 0) return sys_fail("mount overlay");
+  Fd mount(static_cast<int>(
+      ::syscall(SYS_open_tree, AT_FDCWD, options.scratch.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+  const int clone_error = errno;
+  if (::umount2(options.scratch.c_str(), MNT_DETACH) != 0) return sys_fail("detach " + options.scratch.string());
+  ::rmdir(options.scratch.c_str());
+  if (!mount) return sys_fail("open_tree overlay", clone_error);
+  return mount;
+}
+
+}  // namespace
+
 Result<Fd> make_overlay(const OverlayOptions& options) {
   if (options.lower.empty()) return fail(Error::Code::invalid, "overlay: an image without layers");
+  HeldPaths held;
+  std::vector<std::string> layers;  // highest first
+  for (auto layer = options.lower.rbegin(); layer != options.lower.rend(); ++layer) {
+    auto path = held.add(*layer);
+    if (!path) return std::unexpected(path.error());
+    layers.push_back(std::move(*path));
+  }
+  auto upper = held.add(options.upper);
+  if (!upper) return std::unexpected(upper.error());
+  auto work = held.add(options.work);
+  if (!work) return std::unexpected(work.error());
+
+  const std::string joined = fmt::format("{}", fmt::join(layers, ":"));
+  if (!options.append && joined.size() > kMaxOptionSize) {
+    return mount_and_detach(options, fmt::format("lowerdir={},upperdir={},workdir={}{}", joined, *upper, *work,
+                                                 options.is_volatile ? ",volatile" : ""));
+  }
   const Fd fs = open_filesystem("overlay");
   if (!fs) return sys_fail("overlay: not in this kernel");
-  // A path longer than an option may be goes by /proc/self/fd, resolved in this very call.
-  std::vector<Fd> held;
-  const auto short_path = [&held](const std::string& path) -> Result<std::string> {
-    if (path.size() <= kMaxOptionSize && path.find_first_of(":\\,") == std::string::npos) return path;
-    auto fd = open_file(path, O_PATH | O_DIRECTORY);
-    if (!fd) return std::unexpected(fd.error());
-    held.push_back(std::move(*fd));
-    return fmt::format("/proc/self/fd/{}", held.back().get());
-  };
-  for (auto layer = options.lower.rbegin(); layer != options.lower.rend(); ++layer) {
-    auto path = short_path(*layer);
-    if (!path) return std::unexpected(std::move(path).error().within("image layer"));
-    if (configure(fs, FSCONFIG_SET_STRING, "lowerdir+", path->c_str()) == 0) continue;
-    if (layer != options.lower.rbegin() || errno != EINVAL) return filesystem_fail(fs, "overlay: layer " + *layer);
-    // Before 6.5: all in one option.
-    std::string joined;
-    for (auto each = options.lower.rbegin(); each != options.lower.rend(); ++each) {
-      auto fd = open_file(*each, O_PATH | O_DIRECTORY);
-      if (!fd) return std::unexpected(std::move(fd).error().within("image layer"));
-      held.push_back(std::move(*fd));
-      joined += fmt::format("{}/proc/self/fd/{}", joined.empty() ? "" : ":", held.back().get());
+  if (options.append) {
+    for (const auto& layer : layers) {
+      if (configure(fs, FSCONFIG_SET_STRING, "lowerdir+", layer.c_str()) != 0) {
+        return filesystem_fail(fs, "overlay: layer");
+      }
     }
-    if (joined.size() > kMaxOptionSize) {
-      return fail(Error::Code::unsupported,
-                  fmt::format("overlay: {} layers are more than this kernel takes (6.5 takes any "
-                              "number)",
-                              options.lower.size()));
-    }
-    if (configure(fs, FSCONFIG_SET_STRING, "lowerdir", joined.c_str()) != 0)
-      return filesystem_fail(fs, "overlay: layers");
-    break;
+  } else if (configure(fs, FSCONFIG_SET_STRING, "lowerdir", joined.c_str()) != 0) {
+    return filesystem_fail(fs, "overlay: layers");
   }
-  for (const auto& [key, directory] : {std::pair("upperdir", &options.upper), std::pair("workdir", &options.work)}) {
-    auto path = short_path(directory->string());
-    if (!path) return std::unexpected(path.error());
-    if (configure(fs, FSCONFIG_SET_STRING, key, path->c_str()) != 0) {
-      return filesystem_fail(fs, fmt::format("overlay: {} {}", key, directory->string()));
-    }
+  if (configure(fs, FSCONFIG_SET_STRING, "upperdir", upper->c_str()) != 0 ||
+      configure(fs, FSCONFIG_SET_STRING, "workdir", work->c_str()) != 0) {
+    return filesystem_fail(fs, "overlay: " + options.upper.string());
   }
   if (options.is_volatile && configure(fs, FSCONFIG_SET_FLAG, "volatile", nullptr) != 0) {
     return filesystem_fail(fs, "overlay: volatile");

@@ -16,15 +16,21 @@
 
 namespace keelson::host {
 
+// Whether overlay takes one layer an option, any number of them (Linux 6.5).
+bool kernel_appends_layers();
+
 struct OverlayOptions {
   std::vector<std::string> lower;  // lowest first, at least one
   Path upper, work;                // same file system; made by the caller
   // The writable layer need not survive a crash of the machine: no syncing.
   bool is_volatile = false;
+  // Older kernels take 14 layers in one option. For more of them (240 at most) the
+  // overlay is mounted on this directory for the moment that it takes to detach it
+  // again: the one case where a mount is to be seen outside.
+  Path scratch;
+  bool append = kernel_appends_layers();
 };
 
-// Kernels since 6.5 take any number of layers (lowerdir+); older ones as many as
-// fit into the 255 bytes of one fsconfig string: 14.
 Result<Fd> make_overlay(const OverlayOptions& options);
 
 // size 0: the kernel's default, half of the memory.

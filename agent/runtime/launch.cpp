@@ -110,8 +110,11 @@ Result<Fd> make_root(const PodPaths& paths, const api::ContainerSpec& spec) {
       return host::sys_fail("chmod " + upper);
     }
   }
-  return host::make_overlay(
-      {.lower = spec.layers, .upper = directory / "upper", .work = directory / "work", .is_volatile = spec.fresh_root});
+  return host::make_overlay({.lower = spec.layers,
+                             .upper = directory / "upper",
+                             .work = directory / "work",
+                             .is_volatile = spec.fresh_root,
+                             .scratch = paths.run / ("root-" + spec.id.name)});
 }
 
 struct OpenedMount {

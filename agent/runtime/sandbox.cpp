@@ -224,11 +224,20 @@ Result<api::Sandbox> Runtime::Impl::sandbox(const Pod& pod) const {
 void Runtime::Impl::shim_disconnected(const std::string& uid) {
   Pod* pod = find(uid);
   if (pod == nullptr || !pod->shim || pod->state == Pod::State::removing) return;
+  // A launch that was under way is reported as failed, and has to be so.
+  std::vector<ContainerId> launching;
+  for (const auto& [name, container] : pod->containers) {
+    if (container.state == Container::State::preparing) launching.push_back({uid, name, container.attempt});
+  }
   pod->shim->fail_all(Error{.code = Error::Code::unavailable, .message = "the connection to the pod's shim was lost"});
   pod = find(uid);
   if (pod == nullptr || !pod->shim) return;
   auto socket = connect_shim(pod->paths.run);
   if (!socket || !pod->shim->reconnect(std::move(*socket))) return;  // it is dying: `ended` follows
+  for (const auto& id : launching) {
+    pod->shim->call(shim::Type::signal, encode(shim::SignalRequest{id.name, id.attempt, SIGKILL}, 1024), {},
+                    [](Result<ShimMessage>) {});
+  }
   catch_up(uid);
 }
 

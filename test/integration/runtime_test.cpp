@@ -22,10 +22,12 @@
 #include <sstream>
 #include <thread>
 
+#include "agent/runtime/devices.h"
 #include "agent/runtime/runtime.h"
 #include "agent/runtime/shim/log.h"
 #include "host/cgroup.h"
 #include "host/loop.h"
+#include "host/mount.h"
 #include "host/process.h"
 
 namespace {
@@ -524,6 +526,31 @@ BOOST_AUTO_TEST_CASE(volumes_are_where_and_as_they_were_asked_for) {
   BOOST_TEST(wait_exit(spec.id).termination_message == "gone\n");
 }
 
+BOOST_AUTO_TEST_CASE(images_of_many_layers_are_mounted_by_old_kernels_too) {
+  host::OverlayOptions options{
+      .upper = directory / "upper", .work = directory / "work", .scratch = directory / "scratch"};
+  std::filesystem::create_directory(options.upper);
+  std::filesystem::create_directory(options.work);
+  for (int i = 0; i < 100; ++i) {
+    const Path layer = directory / "layers" / (std::string(100, 'x') + ",:" + std::to_string(i));
+    std::filesystem::create_directories(layer);
+    std::ofstream(layer / "top") << i;
+    std::ofstream(layer / std::to_string(i)) << i;
+    options.lower.push_back(layer.string());
+    if (i != 0 && i != 9 && i != 99) continue;  // in one option; by mount(2)
+    for (const bool append : {true, false}) {
+      if (append && !host::kernel_appends_layers()) continue;
+      options.append = append;
+      auto mount = host::make_overlay(options);
+      BOOST_REQUIRE_MESSAGE(mount.has_value(), (mount ? "" : mount.error().message));
+      const Path root = "/proc/self/fd/" + std::to_string(mount->get());
+      BOOST_TEST(read_all(root / "top") == std::to_string(i));
+      BOOST_TEST(read_all(root / "0") == "0");
+    }
+  }
+  BOOST_TEST(read_all("/proc/self/mountinfo").find("scratch") == std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(containers_share_what_a_pod_shares) {
   auto shared = pod_spec("uid-1");
   shared.share_process_namespace = true;
@@ -749,6 +776,12 @@ BOOST_AUTO_TEST_CASE(a_container_over_its_memory_is_said_to_be_oom_killed) {
   const auto record = wait_exit(spec.id);
   BOOST_TEST(record.oom_killed);
   BOOST_TEST(WTERMSIG(record.wait_status) == SIGKILL);
+  // Nor is a shell between us and the victim a way to hide it, where the whole cgroup is
+  // not killed at once.
+  auto behind = container("uid-1", "tail /dev/zero; exit $?", "behind");
+  behind.limits.memory_limit_bytes = 24 << 20;
+  start(behind);
+  BOOST_TEST(wait_exit(behind.id).oom_killed);
   // The next attempt is not blamed for it.
   spec.id.attempt = 1;
   spec.argv = {"/bin/sh", "-c", "kill -9 $$; sleep 1000"};
@@ -820,6 +853,33 @@ BOOST_AUTO_TEST_CASE(removal_ends_whatever_runs_and_can_be_repeated) {
   remove("never-was");
 }
 
+BOOST_AUTO_TEST_CASE(devices_are_guarded_by_bpf_where_there_is_no_v1_controller) {
+  host::CgroupMounts only_v2;
+  only_v2.unified = unified;
+  auto tree = host::CgroupTree::create(only_v2, cgroup_root / "guarded");
+  BOOST_REQUIRE(tree);
+  auto guard = runtime::DeviceGuard::create(*tree);
+  BOOST_REQUIRE_MESSAGE(guard.has_value(), (guard ? "" : guard.error().message));
+  BOOST_REQUIRE(tree->make("leaf", false).has_value());
+  const auto may = [&](const std::string& command) {
+    auto leaf = tree->open("leaf");
+    BOOST_REQUIRE(leaf);
+    auto ran = host::run({.argv = {"/bin/sh", "-c", command}, .cgroup = leaf->get()}, "", 5000);
+    BOOST_REQUIRE(ran);
+    return ran->wait_status == 0;
+  };
+  const std::string node = (directory / "node").string();
+  const std::string other =
+      "mknod " + node + " c 1 11 && true < " + node + "; status=$?; rm -f " + node + "; exit $status";
+  BOOST_TEST(may(other));
+  BOOST_TEST(guard->restrict(*tree, "leaf").has_value());
+  BOOST_TEST(guard->restrict(*tree, "leaf").has_value());
+  BOOST_TEST(!may(other));
+  BOOST_TEST(may("true < /dev/null && head -c 1 /dev/urandom > /dev/null && true < /dev/zero"));
+  BOOST_TEST(may("mknod " + node + " b 254 0 && rm " + node));
+  BOOST_TEST(tree->remove_all().has_value());
+}
+
 BOOST_AUTO_TEST_CASE(strays_in_the_cgroup_are_ended_at_recovery) {
   start_agent();
   const Path stray = cgroup_root / "pods/besteffort/podstray";
@@ -879,6 +939,9 @@ BOOST_AUTO_TEST_CASE(starts_are_measured_and_shims_are_small) {
   report("start_sandbox");
   const std::string text = read_all("/proc/" + std::to_string(started.pid) + "/status");
   const pid_t shim = std::atoi(text.substr(text.find("PPid:") + 5, 20).c_str());
+  // What /proc/PID/exe leads to can never be written to (CVE-2019-5736).
+  const host::Fd binary(::open(("/proc/" + std::to_string(shim) + "/exe").c_str(), O_RDONLY | O_CLOEXEC));
+  BOOST_TEST((::fcntl(binary.get(), F_GET_SEALS) & F_SEAL_WRITE) != 0);
   const std::string memory = read_all("/proc/" + std::to_string(shim) + "/smaps_rollup");
   const auto kilobytes = [&](const char* name) {
     return std::atoi(memory.c_str() + memory.find(name) + std::strlen(name));

@@ -505,8 +505,9 @@ void container_ended(uint32_t index, int wait_status) {
   entry.finished_at_us = now_us();
   if (ran) {
     entry.wait_status = wait_status;
-    entry.oom_killed = WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL &&
-                       read_oom_kills(container.events) > container.oom_kills;
+    // Killed itself, or a shell that passes on how its child ended.
+    const bool killed = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) == SIGKILL : WEXITSTATUS(wait_status) == 137;
+    entry.oom_killed = killed && read_oom_kills(container.events) > container.oom_kills;
     const ssize_t size =
         container.termination >= 0 ? pread(container.termination, termination, sizeof termination, 0) : -1;
     if (size > 0) entry.text = std::string_view(termination, static_cast<size_t>(size));
