@@ -433,6 +433,7 @@ BOOST_FIXTURE_TEST_CASE(a_host_port_leads_to_the_pod, Node) {
 
 BOOST_FIXTURE_TEST_CASE(fields_that_are_not_acted_on_are_reported_by_name, Node) {
   run_pod("fields", R"(
+  terminationGracePeriodSeconds: 1
   nodeSelector: {disk: ssd}
   containers: [{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sleep, "1000"], imagee: typo}]
 )");
