@@ -120,8 +120,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     closed_ = true;
     timer_.cancel();
     if (stream_) close_socket(*stream_);
-    queue_.clear();
-    queued_ = 0;
+    drop_queue();
     close_stream();
     server_->connections.erase(shared_from_this());
   }
@@ -401,11 +400,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
     set_deadline(write_deadline_, host::Clock::now() + server_->options.write_timeout);
     stream_->async_write_some(gathered, [self = shared_from_this()](error_code error, size_t size) {
       self->writing_ = false;
-      if (self->closed_) return;
+      if (self->closed_) return self->drop_queue();
       if (error) return self->close();
       self->written(size);
       self->write_next();
     });
+  }
+
+  // Not while a write is under way: it reads from the queue (TLS even after the socket is closed).
+  void drop_queue() {
+    if (writing_) return;
+    queue_.clear();
+    queued_ = 0;
   }
 
   void written(size_t size) {

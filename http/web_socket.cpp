@@ -71,7 +71,10 @@ struct WebSocket::State : std::enable_shared_from_this<WebSocket::State> {
     writing = true;
     socket.async_write(asio::buffer(queue.front()), [self = shared_from_this()](error_code error, size_t) {
       self->writing = false;
-      if (error) return self->finish();
+      if (error || !self->is_open) {
+        self->finish();
+        return self->drop_queue();  // finish() may have come while this was under way
+      }
       self->queued -= self->queue.front().size();
       self->queue.pop_front();
       if (self->queue.empty() && self->drained_callback && !self->closing) {
@@ -91,12 +94,18 @@ struct WebSocket::State : std::enable_shared_from_this<WebSocket::State> {
     read_next();
   }
 
+  // Not while a write is under way: it reads from the queue, and its completion comes still.
+  void drop_queue() {
+    if (writing) return;
+    queue.clear();
+    queued = 0;
+  }
+
   void finish() {
     if (!is_open) return;
     is_open = false;
     close_socket(socket.next_layer());
-    queue.clear();
-    queued = 0;
+    drop_queue();
     if (auto tell = std::exchange(gone, nullptr)) tell();
     asio::post(socket.get_executor(), [self = shared_from_this()] {
       self->message_callback = nullptr;

@@ -136,10 +136,11 @@ BOOST_FIXTURE_TEST_CASE(a_followed_log_arrives_as_it_grows, Fixture) {
   std::ofstream(file) << "2026-01-02T03:04:05.000000001Z stdout F one\n";
   loop.run([&] { pods->log = file; });
   std::string text;
+  bool grown = false;
   const auto streamed = client().stream("/containerLogs/default/web/main?follow=true", [&](std::string_view part) {
-    const bool first = text.empty();
-    text += part;
-    if (!first || !contains(text, "one\n")) return;
+    text += part;  // a byte at a time, perhaps
+    if (grown || !contains(text, "one\n")) return;
+    grown = true;
     // Only now: it must have come before the log ended.
     std::ofstream(file, std::ios::app) << "2026-01-02T03:04:06.000000001Z stdout F two\n";
     loop.run([&] { pods->pods[0].status.container_statuses[0].state.running.reset(); });
