@@ -76,61 +76,60 @@ struct Field {
   void* (*at)(void* object) = nullptr;
   const void* (*look)(const void* object) = nullptr;
   Empty empty = Empty::omitted;
-  bool inlined = false;        // its fields stand beside their siblings in JSON, nested in protobuf
-  bool required = false;       // in OpenAPI's sense
-  bool retain_keys = false;    // patch strategy "merge,retainKeys"
-  bool merges = false;         // patch strategy "merge"
-  std::string_view merge_key;  // patchMergeKey
-  std::string_view list_type;  // "atomic", "set", "map"; for maps and structs "atomic" or "granular"
-  std::string_view list_keys;  // of listType=map: "containerPort,protocol"
+  bool inlined = false;             // its fields stand beside their siblings in JSON, nested in protobuf
+  bool required = false;            // in OpenAPI's sense
+  bool retain_keys = false;         // patch strategy "merge,retainKeys"
+  bool merges = false;              // patch strategy "merge"
+  std::string_view merge_key = {};  // patchMergeKey
+  std::string_view list_type = {};  // "atomic", "set", "map"; for maps and structs "atomic" or "granular"
+  std::string_view list_keys = {};  // of listType=map: "containerPort,protocol"
 
   // Builders, so that a table line reads as one sentence.
   constexpr Field needed() const {
-    return with([](Field& f) { f.required = true, f.empty = Empty::printed; });
+    Field f = printed();
+    f.required = true;
+    return f;
   }
-  constexpr Field printed() const {
-    return with([](Field& f) { f.empty = Empty::printed; });
-  }
-  constexpr Field plain() const {
-    return with([](Field& f) { f.empty = Empty::plain; });
-  }
-  constexpr Field null_if_absent() const {
-    return with([](Field& f) { f.empty = Empty::null; });
-  }
-  constexpr Field pointer() const {  // a struct by value here, by pointer in Go
-    return with([](Field& f) { f.empty = Empty::omitted; });
-  }
+  constexpr Field printed() const { return when_empty(Empty::printed); }
+  constexpr Field plain() const { return when_empty(Empty::plain); }
+  constexpr Field null_if_absent() const { return when_empty(Empty::null); }
+  constexpr Field pointer() const { return when_empty(Empty::omitted); }  // a struct by value here, by pointer in Go
   constexpr Field inline_struct() const {
-    return with([](Field& f) { f.inlined = true; });
+    Field f = *this;
+    f.inlined = true;
+    return f;
   }
-  constexpr Field atomic() const {
-    return with([](Field& f) { f.list_type = "atomic"; });
-  }
-  constexpr Field granular() const {
-    return with([](Field& f) { f.list_type = "granular"; });
-  }
-  constexpr Field set() const {
-    return with([](Field& f) { f.list_type = "set"; });
-  }
+  constexpr Field atomic() const { return of_type("atomic"); }
+  constexpr Field granular() const { return of_type("granular"); }
+  constexpr Field set() const { return of_type("set"); }
   constexpr Field keyed_by(std::string_view keys) const {
-    return with([&](Field& f) { f.list_type = "map", f.list_keys = keys; });
+    Field f = of_type("map");
+    f.list_keys = keys;
+    return f;
   }
-  constexpr Field merged() const {
-    return with([](Field& f) { f.merges = true; });
-  }
+  constexpr Field merged() const { return merged_by({}); }
   constexpr Field merged_by(std::string_view key) const {
-    return with([&](Field& f) { f.merges = true, f.merge_key = key; });
+    Field f = *this;
+    f.merges = true;
+    f.merge_key = key;
+    return f;
   }
   constexpr Field retaining_keys() const {
-    return with([](Field& f) { f.retain_keys = true; });
+    Field f = *this;
+    f.retain_keys = true;
+    return f;
   }
 
  private:
-  template <typename F>
-  constexpr Field with(F change) const {
-    Field copy = *this;
-    change(copy);
-    return copy;
+  constexpr Field when_empty(Empty value) const {
+    Field f = *this;
+    f.empty = value;
+    return f;
+  }
+  constexpr Field of_type(std::string_view type) const {
+    Field f = *this;
+    f.list_type = type;
+    return f;
   }
 };
 

@@ -31,7 +31,10 @@ class YamlHandler : public YAML::EventHandler {
  public:
   YamlHandler(Tree& tree, int first_line) : tree_(tree), first_line_(first_line) {}
 
-  void OnDocumentStart(const YAML::Mark&) override {
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    // yaml-cpp makes one empty document after the other of a stray "," or "}".
+    if (mark.pos == document_start_) stop(line_of(mark), "text that belongs to no value");
+    document_start_ = mark.pos;
     root_ = nullptr;
     anchors_.clear();
   }
@@ -212,6 +215,7 @@ class YamlHandler : public YAML::EventHandler {
 
   Tree& tree_;
   int first_line_;
+  int document_start_ = -1;
   const Node* root_ = nullptr;
   std::vector<Open> open_;
   std::unordered_map<YAML::anchor_t, const Node*> anchors_;  // complete ones only

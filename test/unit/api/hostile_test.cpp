@@ -135,6 +135,13 @@ BOOST_AUTO_TEST_CASE(every_truncation_of_a_manifest_is_survived) {
   BOOST_TEST(!decode_json<Pod>(json.substr(0, json.size() - 1)));
 }
 
+BOOST_AUTO_TEST_CASE(text_behind_a_document_is_no_endless_stream_of_documents) {
+  refused("[a]},}\n", "");
+  BOOST_TEST(decode_manifest("[a]},}\n").problems.size() < 5);
+  refused("{\"kind\": {\n}},\n }, \"b\": 1}", "");
+  refused("a: 1\n},\n", "");
+}
+
 BOOST_AUTO_TEST_CASE(lists_within_lists_end) {
   std::string text;
   for (int i = 0; i < 20; ++i) text += R"({"apiVersion":"v1","kind":"List","items":[)";
