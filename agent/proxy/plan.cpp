@@ -4,6 +4,7 @@
 #include <cassert>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "agent/proxy/maglev.h"
 
@@ -29,6 +30,9 @@ abi::backend_state to_abi(Target::State state) {
   }
   return abi::BACKEND_FREE;
 }
+
+std::pair<PortKey, bool> port_of(const EntryKey& key) { return {key.port, key.traffic == Traffic::host_port}; }
+size_t place_of(const EntryKey& key) { return key.traffic == Traffic::external ? 1 : 0; }
 
 Target::State from_abi(abi::backend_state state) {
   if (state == abi::BACKEND_READY) return Target::State::ready;
@@ -196,24 +200,26 @@ Planner::Programmed* Planner::take_over(const EntryKey& key, const Entry& entry)
                           .affinity_seconds = adopted.value.affinity_seconds,
                           .slots = adopted.slots,
                           .vips = adopted.vips};
+    auto& port = ports_[port_of(key)];
     for (const auto backend : adopted.backends) {
       const auto& value = adopted_backends_[backend];
-      const BackendKey backend_key{key.port, key.traffic == Traffic::host_port, proxy::from_abi(value.address),
-                                   value.port};
-      backend_by_key_.emplace(backend_key, backend);
+      const auto address = proxy::from_abi(value.address);
+      port.backends.emplace(std::pair{address, value.port}, backend);
       auto& tracked = backends_[backend];
-      tracked.key = backend_key;
+      tracked.port = &port;
+      tracked.address = address;
+      tracked.target_port = value.port;
+      tracked.protocol = key.port.protocol;
       tracked.state = value.state;
       ++tracked.users;
-      programmed.backends[backend] = {.address = backend_key.address,
-                                      .port = value.port,
-                                      .state = from_abi(value.state),
-                                      .local = false,
-                                      .pod = ""};
+      programmed.backends[backend] = {
+          .address = address, .port = value.port, .state = from_abi(value.state), .local = false, .pod = ""};
     }
-    service_owner_[id] = key;
     claim(key, programmed.vips);
-    return &(programmed_[key] = std::move(programmed));
+    const auto [kept, inserted] = programmed_.emplace(key, std::move(programmed));
+    service_owner_[id] = &kept->first;
+    port.entries[place_of(key)] = &kept->second;
+    return &kept->second;
   }
   return nullptr;
 }
@@ -248,9 +254,11 @@ std::vector<uint32_t> Planner::slots_of(const std::vector<Target>& active, const
 void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoint now, Plan& plan) {
   auto it = programmed_.find(key);
   Programmed* known = it != programmed_.end() ? &it->second : take_over(key, entry);
-  const bool host_port = key.traffic == Traffic::host_port;
-  const auto key_of = [&](const Target& target) {
-    return BackendKey{key.port, host_port, target.address, target.port};
+  const auto known_port = ports_.find(port_of(key));
+  const auto backend_at = [&](const Target& target) -> std::optional<uint32_t> {
+    if (known_port == ports_.end()) return std::nullopt;
+    const auto found = known_port->second.backends.find({target.address, target.port});
+    return found == known_port->second.backends.end() ? std::nullopt : std::optional(found->second);
   };
 
   // Room for all of it, or nothing is done.
@@ -259,13 +267,13 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
   uint32_t new_backends = 0;
   bool new_active = false;
   for (const auto& target : entry.targets) {
-    const auto backend = backend_by_key_.find(key_of(target));
-    const bool is_new = backend == backend_by_key_.end();
+    const auto backend = backend_at(target);
+    const bool is_new = !backend;
     new_backends += is_new ? 1 : 0;
     if (target.state == Target::State::draining) continue;
     active.push_back(target);
     new_active |= is_new;
-    known_ids.push_back(is_new ? UINT32_MAX : backend->second);
+    known_ids.push_back(backend.value_or(UINT32_MAX));
   }
   if (active.size() > kMostSlots) active.resize(kMostSlots), known_ids.resize(kMostSlots);
   const auto refuse = [&](std::string why) { no_room_[key] = {entry, std::move(why)}; };
@@ -293,25 +301,32 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
   }
 
   const bool is_new_service = known == nullptr;
+  auto& port = ports_[port_of(key)];
   if (known == nullptr) {
-    known = &programmed_[key];
+    const auto made = programmed_.try_emplace(key).first;
+    known = &made->second;
     known->id = *service_ids_.take();
-    service_owner_[known->id] = key;
+    service_owner_[known->id] = &made->first;
+    port.entries[place_of(key)] = known;
   }
   auto& programmed = *known;
 
   std::map<uint32_t, Target> backends;
   std::vector<uint32_t> active_ids;
   for (const auto& target : entry.targets) {
-    const auto backend_key = key_of(target);
-    auto found = backend_by_key_.find(backend_key);
+    auto found = port.backends.find({target.address, target.port});
     uint32_t id = 0;
-    if (found == backend_by_key_.end()) {
+    if (found == port.backends.end()) {
       id = *backend_ids_.take();
-      backend_by_key_.emplace(backend_key, id);
+      port.backends.emplace(std::pair{target.address, target.port}, id);
       ++generations_[id];
       auto& backend = backends_[id];
-      backend = {.key = backend_key, .state = to_abi(target.state), .users = 0};
+      backend = {.port = &port,
+                 .address = target.address,
+                 .target_port = target.port,
+                 .protocol = key.port.protocol,
+                 .state = to_abi(target.state),
+                 .users = 0};
       plan.backends.push_back({id,
                                {.address = proxy::to_abi(target.address),
                                 .port = target.port,
@@ -331,7 +346,7 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
   auto gone = std::exchange(programmed.backends, std::move(backends));
   for (const auto& [id, target] : programmed.backends) {
     gone.erase(id);
-    settle_state(key, id, plan, true);
+    settle_state(id, plan, true);
   }
 
   const uint32_t flags = entry.guards_port ? uint32_t{abi::SERVICE_NODE_PORT} : 0u;
@@ -354,7 +369,7 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
          is_new_service});
   }
 
-  for (const auto& [id, target] : programmed.backends) settle_state(key, id, plan, false);
+  for (const auto& [id, target] : programmed.backends) settle_state(id, plan, false);
   for (const auto& [id, target] : gone) leave_backend(id, now, plan);
 
   if (programmed.vips != entry.vips || is_new_service) {
@@ -371,10 +386,13 @@ void Planner::plan_removal(const EntryKey& key, host::TimePoint now, Plan& plan)
   const auto it = programmed_.find(key);
   if (it == programmed_.end()) return;
   auto programmed = std::move(it->second);
+  const auto port = ports_.find(port_of(key));
+  port->second.entries[place_of(key)] = nullptr;
   programmed_.erase(it);
   service_owner_.erase(programmed.id);
   unclaim(key, programmed.vips);
   for (const auto& [id, target] : programmed.backends) leave_backend(id, now, plan);
+  if (port->second.backends.empty() && std::ranges::count(port->second.entries, nullptr) == 2) ports_.erase(port);
   if (programmed.published.count > 0)
     quarantine_.push_back(
         {now + kQuarantine, Quarantined::Kind::slots, programmed.published.base, programmed.published.count});
@@ -430,15 +448,16 @@ std::optional<host::TimePoint> Planner::release(host::TimePoint now) {
 
 // The two entries of a port may see one backend in different lights (a Local policy):
 // the kernel's copy has the most permissive one.
-void Planner::settle_state(const EntryKey& key, uint32_t id, Plan& plan, bool raise_only) {
+void Planner::settle_state(uint32_t id, Plan& plan, bool raise_only) {
   auto& backend = backends_.at(id);
   auto best = abi::BACKEND_DRAINING;
-  for (const auto traffic : {Traffic::internal, Traffic::external, Traffic::host_port}) {
-    if ((traffic == Traffic::host_port) != (key.traffic == Traffic::host_port)) continue;
-    const auto entry = programmed_.find({key.port, traffic});
-    if (entry == programmed_.end()) continue;
-    const auto target = entry->second.backends.find(id);
-    if (target != entry->second.backends.end()) best = std::min(best, to_abi(target->second.state));
+  uint32_t service = 0;
+  for (const auto* entry : backend.port->entries) {
+    if (entry == nullptr) continue;
+    const auto target = entry->backends.find(id);
+    if (target == entry->backends.end()) continue;
+    best = std::min(best, to_abi(target->second.state));
+    service = entry->id;
   }
   if (best == backend.state || (raise_only && best > backend.state)) return;
   backend.state = best;
@@ -446,13 +465,12 @@ void Planner::settle_state(const EntryKey& key, uint32_t id, Plan& plan, bool ra
     plan.states.push_back({id, best});
     return;
   }
-  const auto owner = programmed_.find(key);
   plan.backends.push_back({id,
-                           {.address = proxy::to_abi(backend.key.address),
-                            .port = backend.key.target_port,
-                            .protocol = static_cast<abi::protocol>(key.port.protocol),
+                           {.address = proxy::to_abi(backend.address),
+                            .port = backend.target_port,
+                            .protocol = static_cast<abi::protocol>(backend.protocol),
                             .state = best,
-                            .service = owner->second.id,
+                            .service = service,
                             .generation = generations_[id],
                             .flags = 0},
                            false});
@@ -462,16 +480,15 @@ void Planner::leave_backend(uint32_t id, host::TimePoint now, Plan& plan) {
   const auto it = backends_.find(id);
   assert(it != backends_.end() && it->second.users > 0);
   if (--it->second.users > 0) {
-    const auto& port = it->second.key.port;
-    settle_state({port, it->second.key.host_port ? Traffic::host_port : Traffic::internal}, id, plan, false);
+    settle_state(id, plan, false);
     return;
   }
-  const auto key = it->second.key;
+  const auto gone = it->second;
   backends_.erase(it);
-  if (const auto by_key = backend_by_key_.find(key); by_key != backend_by_key_.end() && by_key->second == id)
-    backend_by_key_.erase(by_key);
+  const auto place = gone.port->backends.find({gone.address, gone.target_port});
+  if (place != gone.port->backends.end() && place->second == id) gone.port->backends.erase(place);
   plan.states.push_back({id, abi::BACKEND_FREE});
-  plan.retired.push_back({id, key.address, key.target_port, key.port.protocol});
+  plan.retired.push_back({id, gone.address, gone.target_port, gone.protocol});
   quarantine_.push_back({now + kQuarantine, Quarantined::Kind::backend, id, 0});
 }
 
@@ -514,7 +531,7 @@ void Planner::settle_vips(Plan& plan) {
 
 const EntryKey* Planner::owner_of_service(uint32_t id) const {
   const auto it = service_owner_.find(id);
-  return it == service_owner_.end() ? nullptr : &it->second;
+  return it == service_owner_.end() ? nullptr : it->second;
 }
 
 std::map<EntryKey, std::string> Planner::degraded() const {

@@ -7,6 +7,7 @@
 // addresses; what has left is only marked, and its number is not used again for at
 // least a second. Work is in proportion to the changes.
 
+#include <array>
 #include <deque>
 #include <map>
 #include <optional>
@@ -140,15 +141,18 @@ class Planner {
     uint32_t size_, next_ = 0;
     std::set<uint32_t> free_;
   };
-  struct BackendKey {
-    PortKey port;
-    bool host_port = false;
+  // One service port in one family (or one hostPort): its backends by place, and the
+  // entries that share them: internal or hostPort first, external second.
+  struct PortState {
+    std::map<std::pair<host::IpAddress, uint16_t>, uint32_t> backends;
+    std::array<Programmed*, 2> entries{};
+  };
+  using PortStateKey = std::pair<PortKey, bool>;  // true: a hostPort
+  struct Backend {
+    PortState* port = nullptr;
     host::IpAddress address;
     uint16_t target_port = 0;
-    auto operator<=>(const BackendKey&) const = default;
-  };
-  struct Backend {
-    BackendKey key;
+    Protocol protocol = Protocol::tcp;
     abi::backend_state state = abi::BACKEND_FREE;
     uint32_t users = 0;
   };
@@ -170,7 +174,7 @@ class Planner {
   void claim(const EntryKey& key, const std::vector<Vip>& vips);
   void unclaim(const EntryKey& key, const std::vector<Vip>& vips);
   void settle_vips(Plan& plan);
-  void settle_state(const EntryKey& key, uint32_t backend, Plan& plan, bool raise_only);
+  void settle_state(uint32_t backend, Plan& plan, bool raise_only);
   void leave_backend(uint32_t id, host::TimePoint now, Plan& plan);
   std::vector<uint32_t> slots_of(const std::vector<Target>& active, const std::vector<uint32_t>& ids,
                                  bool consistent) const;
@@ -181,8 +185,8 @@ class Planner {
   std::deque<Quarantined> quarantine_;
 
   std::map<EntryKey, Programmed> programmed_;
-  std::unordered_map<uint32_t, EntryKey> service_owner_;
-  std::map<BackendKey, uint32_t> backend_by_key_;
+  std::unordered_map<uint32_t, const EntryKey*> service_owner_;  // keys of programmed_
+  std::map<PortStateKey, PortState> ports_;
   std::unordered_map<uint32_t, Backend> backends_;
   std::vector<uint32_t> generations_;   // of backends, by id
   std::vector<uint16_t> publications_;  // the last generation of services, by id

@@ -125,7 +125,6 @@ Proxy::Proxy(host::Loop& loop, Settings settings)
 Proxy::~Proxy() = default;
 
 Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings) {
-  const auto context = [](Error error) { return std::unexpected(std::move(error).within("service proxy")); };
   std::unique_ptr<Proxy> proxy(new Proxy(loop, std::move(settings)));
   const auto& set = proxy->settings_;
 
@@ -134,31 +133,31 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
       host::log_warning("service proxy: {}: {}: allocating anew, ignoring", set.allocations_file.string(),
                         loaded.error().message);
   } else if (text.error().code != Error::Code::not_found) {
-    return context(text.error());
+    return std::unexpected(text.error());
   }
   auto cookie = own_netns_cookie();
-  if (!cookie) return context(cookie.error());
+  if (!cookie) return std::unexpected(cookie.error());
   proxy->node_cookie_ = *cookie;
 
   auto kernel = Kernel::open(
       {.bpffs = set.bpffs, .cgroup_root = set.cgroup_root, .service_cidrs = set.service_cidrs, .limits = set.limits});
-  if (!kernel) return context(kernel.error());
+  if (!kernel) return std::unexpected(kernel.error());
   proxy->kernel_ = std::move(*kernel);
   if (set.packet_path) {
     auto packets = PacketPath::create(loop, table_name(set), set.node_addresses,
                                       [raw = proxy.get()](const std::vector<uint32_t>& backends) {
                                         if (raw->kernel_) raw->kernel_->introduce_to_packets(backends);
                                       });
-    if (!packets) return context(packets.error());
+    if (!packets) return std::unexpected(packets.error());
     proxy->packets_ = std::move(*packets);
   }
-  if (auto started = proxy->start_over(); !started) return context(started.error());
+  if (auto started = proxy->start_over(); !started) return std::unexpected(started.error());
 
   proxy->refresh_node_addresses();
   abi::netns node{.flags = abi::NETNS_NODE};
   put_addresses(node, set.node_addresses);
-  if (auto written = proxy->kernel_->set_netns(*cookie, node); !written) return context(written.error());
-  if (auto attached = proxy->kernel_->attach(); !attached) return context(attached.error());
+  if (auto written = proxy->kernel_->set_netns(*cookie, node); !written) return std::unexpected(written.error());
+  if (auto attached = proxy->kernel_->attach(); !attached) return std::unexpected(attached.error());
   if (set.packet_path) {
     for (const auto& uplink : set.uplinks) {
       if (auto attached = proxy->kernel_->attach_interface(uplink, Kernel::Side::uplink); !attached)
