@@ -26,7 +26,7 @@ if(EXISTS ${etcd_module_sources})
     COMMENT "Generating etcd/rpc.pb.h"
     VERBATIM)
   # The generators' code answers to its generators' warnings, not to ours.
-  set_source_files_properties(${etcd_rpc} PROPERTIES COMPILE_OPTIONS "-w")
+  set_source_files_properties(${etcd_rpc} PROPERTIES COMPILE_OPTIONS "-w" SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(keelson-etcd-module MODULE ${etcd_module_sources} ${etcd_rpc})
   set_target_properties(keelson-etcd-module PROPERTIES OUTPUT_NAME keelson-etcd LIBRARY_OUTPUT_DIRECTORY
                                                        ${CMAKE_BINARY_DIR}/lib/keelson CXX_VISIBILITY_PRESET hidden)

@@ -19,7 +19,7 @@
 namespace keelson::host {
 namespace {
 
-constexpr size_t kReceiveRoom = 64 << 10;
+constexpr size_t kEventRoom = 64 << 10;
 constexpr size_t kDeletesPerSend = 64;  // their answers fit into the smallest receive buffer
 
 template <typename Visit>
@@ -148,9 +148,9 @@ Result<std::vector<Flow>> Conntrack::flows(std::span<const FlowFilter> filters) 
   const auto* message = start(request.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC, ++sequence_);
   if (send(socket_.get(), message, message->nlmsg_len, 0) < 0) return sys_fail("conntrack: list");
   std::vector<Flow> found;
-  const auto buffer = std::make_unique<char[]>(kReceiveRoom);
+  const auto buffer = std::make_unique<char[]>(kEventRoom);
   while (true) {
-    const ssize_t received = recv(socket_.get(), buffer.get(), kReceiveRoom, 0);
+    const ssize_t received = recv(socket_.get(), buffer.get(), kEventRoom, 0);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0) return sys_fail("conntrack: list");
     int left = static_cast<int>(received);
@@ -202,9 +202,9 @@ Status Conntrack::remove(std::span<const Flow> flows) {
   if (sent < 0) return sys_fail("conntrack: delete");
   // The kernel has worked through all of it when sendto returns.
   Status result;
-  const auto buffer = std::make_unique<char[]>(kReceiveRoom);
+  const auto buffer = std::make_unique<char[]>(kEventRoom);
   for (size_t answers = 0; answers < flows.size();) {
-    const ssize_t received = recv(socket_.get(), buffer.get(), kReceiveRoom, MSG_DONTWAIT);
+    const ssize_t received = recv(socket_.get(), buffer.get(), kEventRoom, MSG_DONTWAIT);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0) return sys_fail("conntrack: delete");
     int left = static_cast<int>(received);

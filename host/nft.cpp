@@ -32,7 +32,7 @@ namespace {
 
 constexpr size_t kMessageRoom = 1 << 17;    // room for one message; none is longer than its longest attribute, 64 KiB
 constexpr size_t kElementsPerAttr = 60000;  // bytes: a netlink attribute's length is 16 bits wide
-constexpr size_t kReceiveRoom = 32 << 10;   // what the kernel puts into one answer at most
+constexpr size_t kAnswerRoom = 32 << 10;    // what the kernel puts into one answer at most
 constexpr int kDumpAttempts = 8;            // a dump that a change cut short is repeated
 
 template <typename T, void (*release)(const T*)>
@@ -697,9 +697,9 @@ Status send_transaction(const Fd& socket, const Transaction& transaction) {
   // All answers are there when sendto returns. The first error is the cause.
   Status result;
   bool answered = false;
-  const auto buffer = std::make_unique<char[]>(kReceiveRoom);
+  const auto buffer = std::make_unique<char[]>(kAnswerRoom);
   while (true) {
-    const ssize_t received = recv(socket.get(), buffer.get(), kReceiveRoom, MSG_DONTWAIT);
+    const ssize_t received = recv(socket.get(), buffer.get(), kAnswerRoom, MSG_DONTWAIT);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0 && errno == EAGAIN) break;
     if (received < 0) {
@@ -724,10 +724,10 @@ Status send_transaction(const Fd& socket, const Transaction& transaction) {
 // One dump; `each` sees every message of it.
 Status dump(const Fd& socket, const nlmsghdr* request, mnl_cb_t each, void* data, std::string_view what) {
   if (send(socket.get(), request, request->nlmsg_len, 0) < 0) return sys_fail(fmt::format("nft: {}", what));
-  const auto buffer = std::make_unique<char[]>(kReceiveRoom);
+  const auto buffer = std::make_unique<char[]>(kAnswerRoom);
   Status result;
   while (true) {
-    const ssize_t received = recv(socket.get(), buffer.get(), kReceiveRoom, 0);
+    const ssize_t received = recv(socket.get(), buffer.get(), kAnswerRoom, 0);
     if (received < 0 && errno == EINTR) continue;
     if (received < 0) return sys_fail(fmt::format("nft: {}", what));
     // EINTR: a change cut the dump short (NLM_F_DUMP_INTR); the rest is read off all the same.

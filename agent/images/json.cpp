@@ -9,7 +9,7 @@ namespace {
 using host::Error;
 using host::fail;
 
-constexpr int kMaxDepth = 32;
+constexpr int kMaxNesting = 32;
 
 // Depth by brackets outside strings: before the parser builds anything.
 bool too_deep(std::string_view text) {
@@ -23,7 +23,7 @@ bool too_deep(std::string_view text) {
     } else if (c == '"') {
       quoted = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
+      if (++depth > kMaxNesting) return true;
     } else if (c == '}' || c == ']') {
       --depth;
     }
@@ -38,7 +38,7 @@ host::Result<rapidjson::Document> parse_json_object(std::string_view text, std::
     return fail(Error::Code::invalid, fmt::format("{} has {} bytes, {} are allowed", what, text.size(), limit));
   }
   if (too_deep(text)) {
-    return fail(Error::Code::invalid, fmt::format("{} is nested deeper than {} levels", what, kMaxDepth));
+    return fail(Error::Code::invalid, fmt::format("{} is nested deeper than {} levels", what, kMaxNesting));
   }
   rapidjson::Document document;
   document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(text.data(), text.size());

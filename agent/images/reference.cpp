@@ -13,7 +13,7 @@ using host::Error;
 using host::fail;
 
 constexpr std::string_view kDefaultRegistry = "docker.io";
-constexpr size_t kMaxName = 255;
+constexpr size_t kMaxRepositoryName = 255;
 constexpr size_t kMaxTag = 128;
 
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -141,7 +141,8 @@ host::Result<Reference> parse_reference(std::string_view text) {
     if (end == path.npos) break;
     path.remove_prefix(end + 1);
   }
-  if (reference.name().size() > kMaxName) return bad(text, "repository name must not be more than 255 characters");
+  if (reference.name().size() > kMaxRepositoryName)
+    return bad(text, "repository name must not be more than 255 characters");
   if (reference.tag.empty() && !reference.digest) reference.tag = "latest";
   return reference;
 }

@@ -22,7 +22,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // One "name value" a line, behind a line that names the boot.
-Values parse(std::string_view text, std::string_view boot_id) {
+Values values_of(std::string_view text, std::string_view boot_id) {
   Values values;
   bool first = true;
   while (!text.empty()) {
@@ -53,7 +53,7 @@ Forwarding::Forwarding(host::Path saved, std::string boot_id, host::Path proc_sy
 host::Status Forwarding::enable(bool v4, bool v6) {
   Values old_values;
   if (auto text = host::read_file(saved_); text)
-    old_values = parse(*text, boot_id_);
+    old_values = values_of(*text, boot_id_);
   else if (text.error().code != host::Error::Code::not_found)
     return std::unexpected(std::move(text.error()));
 
@@ -129,7 +129,7 @@ host::Status Forwarding::restore() {
     if (text.error().code == host::Error::Code::not_found) return {};
     return std::unexpected(std::move(text.error()));
   }
-  for (const auto& [name, value] : parse(*text, boot_id_)) {
+  for (const auto& [name, value] : values_of(*text, boot_id_)) {
     auto now = host::read_file(net_ / name);
     if (now && trimmed(*now) == value) continue;
     if (now) {

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 constexpr auto kQuarantine = milliseconds(1500);
 constexpr uint32_t kMostSlots = 65535;  // abi::publication::count
 
-abi::backend_state to_abi(Target::State state) {
+abi::backend_state abi_state(Target::State state) {
   switch (state) {
     case Target::State::ready:
       return abi::BACKEND_READY;
@@ -34,7 +34,7 @@ abi::backend_state to_abi(Target::State state) {
 std::pair<PortKey, bool> port_of(const EntryKey& key) { return {key.port, key.traffic == Traffic::host_port}; }
 size_t place_of(const EntryKey& key) { return key.traffic == Traffic::external ? 1 : 0; }
 
-Target::State from_abi(abi::backend_state state) {
+Target::State state_of(abi::backend_state state) {
   if (state == abi::BACKEND_READY) return Target::State::ready;
   return state == abi::BACKEND_TERMINATING ? Target::State::terminating : Target::State::draining;
 }
@@ -203,7 +203,7 @@ Planner::Programmed* Planner::take_over(const EntryKey& key, const Entry& entry)
     auto& port = ports_[port_of(key)];
     for (const auto backend : adopted.backends) {
       const auto& value = adopted_backends_[backend];
-      const auto address = proxy::from_abi(value.address);
+      const auto address = from_abi(value.address);
       port.backends.emplace(std::pair{address, value.port}, backend);
       auto& tracked = backends_[backend];
       tracked.port = &port;
@@ -213,7 +213,7 @@ Planner::Programmed* Planner::take_over(const EntryKey& key, const Entry& entry)
       tracked.state = value.state;
       ++tracked.users;
       programmed.backends[backend] = {
-          .address = address, .port = value.port, .state = from_abi(value.state), .local = false, .pod = ""};
+          .address = address, .port = value.port, .state = state_of(value.state), .local = false, .pod = ""};
     }
     claim(key, programmed.vips);
     const auto [kept, inserted] = programmed_.emplace(key, std::move(programmed));
@@ -325,10 +325,10 @@ void Planner::plan_entry(const EntryKey& key, const Entry& entry, host::TimePoin
                  .address = target.address,
                  .target_port = target.port,
                  .protocol = key.port.protocol,
-                 .state = to_abi(target.state),
+                 .state = abi_state(target.state),
                  .users = 0};
       plan.backends.push_back({id,
-                               {.address = proxy::to_abi(target.address),
+                               {.address = to_abi(target.address),
                                 .port = target.port,
                                 .protocol = static_cast<abi::protocol>(key.port.protocol),
                                 .state = backend.state,
@@ -408,8 +408,7 @@ Plan Planner::collect_garbage(host::TimePoint now) {
       auto& value = adopted_backends_[backend];
       value.state = abi::BACKEND_FREE;
       plan.states.push_back({backend, abi::BACKEND_FREE});
-      plan.retired.push_back(
-          {backend, proxy::from_abi(value.address), value.port, static_cast<Protocol>(value.protocol)});
+      plan.retired.push_back({backend, from_abi(value.address), value.port, static_cast<Protocol>(value.protocol)});
       quarantine_.push_back({now + kQuarantine, Quarantined::Kind::backend, backend, 0});
     }
     if (adopted.value.published.count > 0)
@@ -456,7 +455,7 @@ void Planner::settle_state(uint32_t id, Plan& plan, bool raise_only) {
     if (entry == nullptr) continue;
     const auto target = entry->backends.find(id);
     if (target == entry->backends.end()) continue;
-    best = std::min(best, to_abi(target->second.state));
+    best = std::min(best, abi_state(target->second.state));
     service = entry->id;
   }
   if (best == backend.state || (raise_only && best > backend.state)) return;
@@ -466,7 +465,7 @@ void Planner::settle_state(uint32_t id, Plan& plan, bool raise_only) {
     return;
   }
   plan.backends.push_back({id,
-                           {.address = proxy::to_abi(backend.address),
+                           {.address = to_abi(backend.address),
                             .port = backend.target_port,
                             .protocol = static_cast<abi::protocol>(backend.protocol),
                             .state = best,

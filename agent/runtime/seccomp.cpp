@@ -25,7 +25,7 @@ constexpr size_t kMaxProfile = 1u << 20;
 
 // What any container may call: the kernel's interface without what configures the
 // machine, loads code into the kernel or looks into other namespaces. By subject.
-constexpr std::string_view kAllowed =
+constexpr std::string_view kSyscalls =
     // files
     "open openat openat2 creat close close_range read write readv writev pread64 pwrite64 preadv pwritev preadv2 "
     "pwritev2 lseek _llseek stat stat64 fstat fstat64 lstat lstat64 newfstatat fstatat64 statx statfs statfs64 fstatfs "
@@ -178,7 +178,7 @@ host::Result<std::string> build_default(CapabilitySet capabilities) {
   if (filter.context == nullptr) return host::fail("seccomp: no memory");
   if (auto added = filter.add_architectures(); !added) return std::unexpected(added.error());
   const auto has = [capabilities](int capability) { return (capabilities >> capability & 1) != 0; };
-  host::Status added = filter.add_all(SCMP_ACT_ALLOW, kAllowed);
+  host::Status added = filter.add_all(SCMP_ACT_ALLOW, kSyscalls);
   for (const auto& [capability, names] : kWithCapability) {
     if (added && has(capability)) added = filter.add_all(SCMP_ACT_ALLOW, names);
   }

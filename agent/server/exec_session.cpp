@@ -17,7 +17,7 @@ namespace {
 
 enum Channel : uint8_t { kStdin = 0, kStdout = 1, kStderr = 2, kStatus = 3, kResize = 4, kClose = 255 };
 
-constexpr size_t kBlock = 32u << 10;
+constexpr size_t kStdinPiece = 32u << 10;
 constexpr size_t kAhead = 1u << 20;  // output queued for the client before the process is made to wait
 
 struct Pipe {
@@ -225,7 +225,7 @@ void ExecSession::watch_output(Output& output) {
 }
 
 bool ExecSession::pump(Output& output, bool only_now) {
-  std::array<char, kBlock> block;
+  std::array<char, kStdinPiece> block;
   while (output.fd) {
     if (socket_.queued() > kAhead) {
       output.watch = {};  // drained() goes on

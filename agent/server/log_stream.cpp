@@ -6,7 +6,7 @@ namespace keelson::server {
 
 namespace {
 
-constexpr size_t kBlock = 256u << 10;
+constexpr size_t kPiece = 256u << 10;
 constexpr auto kLook = std::chrono::seconds(1);  // how long after its container a followed log ends, at most
 
 struct Block {
@@ -16,7 +16,7 @@ struct Block {
 
 host::Result<Block> read_block(LogReader& reader) {
   Block block;
-  auto at_end = reader.read(block.text, kBlock);
+  auto at_end = reader.read(block.text, kPiece);
   if (!at_end) return std::unexpected(std::move(at_end.error()));
   block.at_end = *at_end;
   return block;

@@ -3,6 +3,6 @@ file(GLOB bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/bench/*_bench
 foreach(source ${bench_sources})
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE "_bench" "" name ${name})
-  add_executable(bench_${name} EXCLUDE_FROM_ALL ${source} ${CMAKE_SOURCE_DIR}/test/unit/main.cpp)
-  target_link_libraries(bench_${name} PRIVATE test-sandbox test-yard)
+  add_executable(bench_${name} EXCLUDE_FROM_ALL ${source})
+  target_link_libraries(bench_${name} PRIVATE test-main test-sandbox test-yard)
 endforeach()

@@ -8,8 +8,8 @@ file(GLOB integration_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/integra
 foreach(source ${integration_sources})
   get_filename_component(name ${source} NAME_WE)
   string(REPLACE "_test" "" name ${name})
-  add_executable(integration_${name} ${source} ${CMAKE_SOURCE_DIR}/test/unit/main.cpp)
-  target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
+  add_executable(integration_${name} ${source})
+  target_link_libraries(integration_${name} PRIVATE test-main test-sandbox keelson-agent-sources keelson-agent-pods
     keelson-agent-runtime keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server)
   add_dependencies(integration-tests integration_${name})
 endforeach()

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 state=$(mktemp -d)/qs
-trap 'tools/quickstart --down --sandbox --state-dir "$state" --build-dir build || true; rmdir "$(dirname "$state")"' EXIT
+trap 'tools/quickstart --down --sandbox --state-dir "$state" || true; rmdir "$(dirname "$state")"' EXIT
 
 look() { # what quickstart could leave behind
   ip netns list | grep keelson-qs || true
@@ -14,15 +14,15 @@ look() { # what quickstart could leave behind
   [[ ! -e $state ]] || echo "$state"
 }
 
-tools/quickstart --once --sandbox --state-dir "$state" --build-dir build
+tools/quickstart --once --sandbox --state-dir "$state"
 left=$(look)
 [[ -z $left ]] || { echo "left by --once:"; echo "$left"; exit 1; }
 
-tools/quickstart --detach --sandbox --state-dir "$state" --build-dir build
-if tools/quickstart --once --sandbox --state-dir "$state" --build-dir build; then
+tools/quickstart --detach --sandbox --state-dir "$state"
+if tools/quickstart --once --sandbox --state-dir "$state"; then
   echo "a second quickstart in the same state directory was not refused"
   exit 1
 fi
-tools/quickstart --down --sandbox --state-dir "$state" --build-dir build
+tools/quickstart --down --sandbox --state-dir "$state"
 left=$(look)
 [[ -z $left ]] || { echo "left by --down:"; echo "$left"; exit 1; }

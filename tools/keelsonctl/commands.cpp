@@ -21,11 +21,6 @@ namespace {
 
 int64_t now() { return std::time(nullptr); }
 
-int say(const host::Error& error) {
-  fmt::print(stderr, "keelsonctl: {}\n", error.message);
-  return 1;
-}
-
 int print(const host::Result<std::string>& text) {
   if (!text) return say(text.error());
   write_all(STDOUT_FILENO, *text);

@@ -14,11 +14,6 @@ namespace keelson::ctl {
 
 namespace {
 
-int say(const host::Error& error) {
-  fmt::print(stderr, "keelsonctl: {}\n", error.message);
-  return 1;
-}
-
 host::Result<std::unique_ptr<images::ImageDirectory>> open_images(const AgentOptions& options) {
   auto made = host::make_directories(options.root_dir);
   if (!made) return std::unexpected(std::move(made.error()));

@@ -1,5 +1,6 @@
 #include "tools/keelsonctl/terminal.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -96,6 +97,11 @@ host::Status run_terminal(const TerminalInput& input, const std::function<void(s
       }
     }
   }
+}
+
+int say(const host::Error& error) {
+  fmt::print(stderr, "keelsonctl: {}\n", error.message);
+  return 1;
 }
 
 void write_all(int fd, std::string_view text) {

@@ -29,6 +29,9 @@ void block_terminal_signals();
 host::Status run_terminal(const TerminalInput& input, const std::function<void(std::string_view)>& typed,
                           const std::function<void()>& typed_end, const std::function<void(TerminalSize)>& resized);
 
+// "keelsonctl: <error>" on stderr; returns the exit code, 1.
+int say(const host::Error& error);
+
 // All of it, waiting as long as it takes; an error (a closed pipe) is ignored.
 void write_all(int fd, std::string_view text);
 

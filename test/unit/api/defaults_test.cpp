@@ -2,6 +2,8 @@
 
 #include "test/unit/api/manifest_of.h"
 
+BOOST_AUTO_TEST_SUITE(defaults_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -173,3 +175,5 @@ BOOST_AUTO_TEST_CASE(selectors_match_labels) {
   BOOST_TEST(!expression("app", "DoesNotExist", {}));
   BOOST_TEST(!expression("app", "Like", {"web"}));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

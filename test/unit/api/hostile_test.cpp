@@ -6,6 +6,8 @@
 #include "api/codec.h"
 #include "api/tree.h"
 
+BOOST_AUTO_TEST_SUITE(hostile_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -158,3 +160,5 @@ BOOST_AUTO_TEST_CASE(problems_and_warnings_are_bounded) {
   BOOST_REQUIRE_EQUAL(unknown.objects.size(), 1);
   BOOST_TEST(unknown.objects[0].warnings.size() == 100);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

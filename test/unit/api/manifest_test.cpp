@@ -3,6 +3,8 @@
 #include "api/codec.h"
 #include "api/validate.h"
 
+BOOST_AUTO_TEST_SUITE(manifest_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -321,3 +323,5 @@ BOOST_AUTO_TEST_CASE(json_becomes_yaml_that_reads_back) {
       "r: true\ns: 1.5\nt: '-'\nu: |2-\n\n  x\n");
   BOOST_TEST(!json_to_yaml("{"));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 
 #include "test/unit/api/manifest_of.h"
 
+BOOST_AUTO_TEST_SUITE(pod_security_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -168,3 +170,5 @@ BOOST_AUTO_TEST_CASE(what_is_not_acted_on_is_reported_by_its_path) {
   BOOST_TEST(ignored("{apiVersion: v1, kind: Pod, metadata: {name: a, finalizers: [x/y]}, status: {phase: Running}}") ==
              "metadata.finalizers status ");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -9,6 +9,8 @@
 #include "api/schema.h"
 #include "api/tree.h"
 
+BOOST_AUTO_TEST_SUITE(schema_tests)
+
 using namespace keelson;
 
 namespace {
@@ -148,3 +150,5 @@ BOOST_AUTO_TEST_CASE(field_of_an_inlined_struct_is_found_beside_its_siblings) {
   object = &volume;
   BOOST_TEST(!api::find_field(api::type_of<api::Volume>(), "source", object));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

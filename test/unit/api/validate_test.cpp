@@ -6,6 +6,8 @@
 
 #include "test/unit/api/manifest_of.h"
 
+BOOST_AUTO_TEST_SUITE(validate_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -480,3 +482,5 @@ BOOST_AUTO_TEST_CASE(resources_built_in_code_are_checked_too) {
   BOOST_TEST(errors_of(pod).find("spec.containers[0].resources.limits[cpu]: Invalid value: \"much\": quantities must "
                                  "match the regular expression") != std::string::npos);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 
 #include "api/value.h"
 
+BOOST_AUTO_TEST_SUITE(value_tests)
+
 using namespace keelson::api;
 
 namespace {
@@ -97,3 +99,5 @@ BOOST_AUTO_TEST_CASE(box_has_the_semantics_of_a_value) {
   BOOST_TEST(!(one == copy));
   BOOST_TEST((Box<Quantity>() == Box<Quantity>()));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

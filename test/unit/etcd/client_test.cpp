@@ -9,6 +9,7 @@
 #include "etcd/transport.h"
 
 namespace keelson::etcd {
+BOOST_AUTO_TEST_SUITE(client_tests)
 namespace {
 
 using std::chrono::milliseconds;
@@ -368,4 +369,5 @@ BOOST_AUTO_TEST_CASE(the_end_of_a_prefix_is_the_next_one) {
   BOOST_TEST((prefix_end("") == std::string(1, '\0')));
 }
 
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::etcd

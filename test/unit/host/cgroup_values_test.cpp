@@ -2,9 +2,9 @@
 
 #include "host/cgroup.h"
 
-using namespace keelson::host;
-
 BOOST_AUTO_TEST_SUITE(cgroup)
+
+using namespace keelson::host;
 
 BOOST_AUTO_TEST_CASE(cpu_is_converted_as_kubernetes_does) {
   BOOST_TEST(cpu_shares_of_milli(0) == 2u);

@@ -6,6 +6,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(file_tests)
+
 using namespace keelson::host;
 
 namespace {
@@ -77,3 +79,5 @@ BOOST_FIXTURE_TEST_CASE(directories_are_made_with_their_parents, ScratchDirector
   std::ofstream(path / "file") << "x";
   BOOST_TEST(!make_directories(path / "file/d").has_value());
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(inotify_tests)
+
 using namespace keelson::host;
 using namespace std::chrono_literals;
 
@@ -66,3 +68,5 @@ BOOST_FIXTURE_TEST_CASE(a_directory_that_goes_and_returns_is_watched_again, Watc
   run();
   BOOST_TEST(calls >= 3);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -4,6 +4,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(ip_address_and_cidr)
+
 using keelson::host::Cidr;
 using keelson::host::IpAddress;
 using keelson::host::parse_cidrs;
@@ -12,8 +14,6 @@ namespace {
 IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 Cidr cidr(const char* text) { return Cidr::parse(text).value(); }
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(ip_address_and_cidr)
 
 BOOST_AUTO_TEST_CASE(an_address_is_written_as_it_is_read) {
   for (const char* text : {"0.0.0.0", "10.1.2.3", "255.255.255.255", "::", "::1", "fd00::10:0:1", "2001:db8::1"})

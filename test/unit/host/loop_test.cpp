@@ -11,6 +11,8 @@
 
 #include "host/fd.h"
 
+BOOST_AUTO_TEST_SUITE(loop_tests)
+
 using namespace keelson::host;
 using namespace std::chrono_literals;
 
@@ -92,3 +94,5 @@ BOOST_AUTO_TEST_CASE(jobs_of_one_lane_run_one_after_the_other_in_order) {
   loop->run();
   for (int i = 0; i < 50; ++i) BOOST_TEST(order[static_cast<size_t>(i)] == i);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(metrics_tests)
+
 using keelson::host::Metrics;
 
 BOOST_AUTO_TEST_CASE(metrics_render_as_prometheus_text) {
@@ -55,3 +57,5 @@ BOOST_AUTO_TEST_CASE(a_family_cannot_grow_without_bound) {
   const auto text = metrics.render();
   BOOST_TEST(std::count(text.begin(), text.end(), '\n') == 10'002);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -5,6 +5,8 @@
 
 #include "host/conntrack.h"
 
+BOOST_AUTO_TEST_SUITE(netlink_flow_filter)
+
 using namespace keelson::host;
 
 namespace {
@@ -15,8 +17,6 @@ const Flow kFlow{.protocol = IPPROTO_UDP,
                  .mark = 0x105,
                  .status = IPS_DST_NAT};
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(netlink_flow_filter)
 
 BOOST_AUTO_TEST_CASE(a_flow_is_known_by_its_backend_service_client_and_mark) {
   BOOST_TEST(FlowFilter{}.matches(kFlow));

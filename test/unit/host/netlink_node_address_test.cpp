@@ -6,6 +6,8 @@
 
 #include "host/netlink.h"
 
+BOOST_AUTO_TEST_SUITE(netlink_node_address)
+
 using namespace keelson::host;
 
 namespace {
@@ -28,8 +30,6 @@ std::string v6(const std::vector<InterfaceAddress>& addresses, const std::vector
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(netlink_node_address)
 
 BOOST_AUTO_TEST_CASE(the_default_routes_link_has_the_nodes_address) {
   const std::vector<InterfaceAddress> addresses{{.link = 1, .address = ip("127.0.0.1"), .prefix = 8},

@@ -9,6 +9,8 @@
 #include <boost/test/unit_test.hpp>
 #include <cstring>
 
+BOOST_AUTO_TEST_SUITE(nft_encode)
+
 namespace nft = keelson::host::nft;
 using keelson::host::Cidr;
 using keelson::host::IpAddress;
@@ -39,8 +41,6 @@ nft::Table with_map(size_t elements) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(nft_encode)
 
 BOOST_AUTO_TEST_CASE(a_table_is_made_deleted_and_made_again_within_one_batch) {
   const auto bytes = nft::encode(std::vector{with_map(1)}).value();

@@ -6,6 +6,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(process_tests)
+
 using namespace keelson::host;
 
 BOOST_AUTO_TEST_CASE(run_returns_output_and_exit_code) {
@@ -68,3 +70,5 @@ BOOST_AUTO_TEST_CASE(a_signalled_child_reports_its_signal) {
   BOOST_REQUIRE(status);
   BOOST_TEST((WIFSIGNALED(*status) && WTERMSIG(*status) == SIGTERM));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

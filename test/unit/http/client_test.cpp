@@ -12,6 +12,8 @@
 #include "http/server.h"
 #include "test/unit/http/loop_thread.h"
 
+BOOST_AUTO_TEST_SUITE(client_tests)
+
 using namespace std::chrono_literals;
 using keelson::http::Answer;
 using keelson::http::Exchange;
@@ -322,3 +324,5 @@ BOOST_AUTO_TEST_CASE(garbage_instead_of_tls_ends_the_connection) {
   BOOST_TEST(silent.ended());
   fixture.loop.run([&] { BOOST_TEST(fixture.server->connections() == 0u); });
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(message_tests)
+
 using keelson::http::Headers;
 using keelson::http::parse_url;
 using keelson::http::percent_decode;
@@ -70,3 +72,5 @@ BOOST_AUTO_TEST_CASE(urls_that_cannot_be_used_are_refused) {
     BOOST_TEST(!parse_url(text).has_value(), text);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

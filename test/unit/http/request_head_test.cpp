@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(request_head_tests)
+
 using keelson::http::parse_request_head;
 
 namespace {
@@ -98,3 +100,5 @@ BOOST_AUTO_TEST_CASE(a_length_past_all_numbers_is_too_large_not_small) {
   BOOST_REQUIRE(head.has_value());
   BOOST_TEST(head->content_length.value() > (1ull << 60));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

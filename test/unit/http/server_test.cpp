@@ -10,6 +10,8 @@
 
 #include "test/unit/http/loop_thread.h"
 
+BOOST_AUTO_TEST_SUITE(server_tests)
+
 using namespace std::chrono_literals;
 using keelson::http::Answer;
 using keelson::http::Exchange;
@@ -514,3 +516,5 @@ BOOST_AUTO_TEST_CASE(errors_of_listening_say_where_and_why) {
     BOOST_TEST(no_file.error().message.find("/nonexistent/cert") != std::string::npos);
   });
 }
+
+BOOST_AUTO_TEST_SUITE_END()

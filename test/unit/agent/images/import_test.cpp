@@ -14,6 +14,7 @@
 #include "crafted.h"
 
 namespace keelson::images {
+BOOST_AUTO_TEST_SUITE(import_tests)
 namespace {
 
 using namespace test;
@@ -327,4 +328,5 @@ BOOST_AUTO_TEST_CASE(the_directory_is_closed_to_others) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::images

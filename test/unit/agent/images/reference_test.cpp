@@ -6,6 +6,7 @@
 #include "agent/images/registry.h"
 
 namespace keelson::images {
+BOOST_AUTO_TEST_SUITE(reference_tests)
 namespace {
 
 std::string normal(std::string_view text) {
@@ -154,4 +155,5 @@ BOOST_AUTO_TEST_CASE(the_manifest_for_this_platform_is_chosen) {
 }
 
 }  // namespace
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::images

@@ -12,6 +12,7 @@
 #include "crafted.h"
 
 namespace keelson::images {
+BOOST_AUTO_TEST_SUITE(unpack_tests)
 namespace {
 
 using namespace test;
@@ -366,4 +367,5 @@ BOOST_AUTO_TEST_CASE(archives_with_one_byte_changed_stay_within) {
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::images

@@ -4,6 +4,8 @@
 #include <random>
 #include <set>
 
+BOOST_AUTO_TEST_SUITE(address_pool)
+
 using keelson::api::Cidr;
 using keelson::api::IpAddress;
 using keelson::network::AddressPool;
@@ -13,8 +15,6 @@ AddressPool pool(const char* cidr) { return AddressPool::create(Cidr::parse(cidr
 IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
 std::string next(AddressPool& pool) { return pool.allocate().value().to_string(); }
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(address_pool)
 
 BOOST_AUTO_TEST_CASE(network_gateway_and_broadcast_addresses_are_never_given_out) {
   auto small = pool("10.0.0.0/29");

@@ -5,6 +5,8 @@
 #include "agent/network/allocations.h"
 #include "agent/network/forwarding.h"
 
+BOOST_AUTO_TEST_SUITE(network_files)
+
 using namespace keelson::network;
 using keelson::api::IpAddress;
 namespace host = keelson::host;
@@ -49,8 +51,6 @@ Allocation allocation(const std::string& uid, const char* ip, int64_t at) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(network_files)
 
 BOOST_FIXTURE_TEST_CASE(allocations_come_back_oldest_first, Scratch) {
   const AllocationFiles files(directory, "boot-1");

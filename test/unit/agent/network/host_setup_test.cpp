@@ -4,6 +4,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(host_setup)
+
 using namespace keelson::network;
 using keelson::api::Cidr;
 using keelson::api::IpAddress;
@@ -32,8 +34,6 @@ std::string refusal(const Networks& networks, const HostView& view) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(host_setup)
 
 BOOST_AUTO_TEST_CASE(networks_of_nobody_are_fine) {
   const Networks both{{cidr("10.244.0.0/24"), cidr("fd00:244::/64")}, {cidr("10.96.0.0/16"), cidr("fd00:96::/112")}};

@@ -3,6 +3,8 @@
 
 #include "test/unit/agent/pods/node.h"
 
+BOOST_AUTO_TEST_SUITE(lifecycle)
+
 using namespace keelson;
 using namespace keelson::pods;
 using namespace keelson::pods::test;
@@ -26,8 +28,6 @@ api::Box<api::Lifecycle> pre_stop_exec() {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(lifecycle)
 
 BOOST_AUTO_TEST_CASE(readiness_gates_the_ready_condition_and_liveness_restarts) {
   Node node;

@@ -8,6 +8,8 @@
 #include "agent/pods/machine.h"
 #include "agent/pods/status.h"
 
+BOOST_AUTO_TEST_SUITE(the_machine)
+
 using namespace keelson;
 using namespace keelson::pods;
 using std::chrono::milliseconds;
@@ -265,8 +267,6 @@ api::PodSpec random_spec(std::mt19937& engine) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(the_machine)
 
 BOOST_AUTO_TEST_CASE(holds_its_invariants_under_random_events) {
   for (uint32_t seed = 0; seed < 2'000; ++seed) {

@@ -3,13 +3,13 @@
 
 #include "test/unit/agent/pods/node.h"
 
+BOOST_AUTO_TEST_SUITE(the_pods_room)
+
 using namespace keelson;
 using namespace keelson::pods;
 using namespace keelson::pods::test;
 using std::chrono::seconds;
 using Calls = std::vector<std::string>;
-
-BOOST_AUTO_TEST_SUITE(the_pods_room)
 
 BOOST_AUTO_TEST_CASE(a_pod_goes_from_pending_through_init_to_running_and_away) {
   Node node;

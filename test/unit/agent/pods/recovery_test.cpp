@@ -4,6 +4,8 @@
 #include "api/codec.h"
 #include "test/unit/agent/pods/node.h"
 
+BOOST_AUTO_TEST_SUITE(recovery)
+
 using namespace keelson;
 using namespace keelson::pods;
 using namespace keelson::pods::test;
@@ -38,8 +40,6 @@ void add_exit(api::RecoveredPod& pod, const std::string& container, uint32_t att
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(recovery)
 
 BOOST_AUTO_TEST_CASE(a_wanted_pod_that_still_runs_is_adopted_and_starts_nothing_twice) {
   Node node({}, false);

@@ -12,6 +12,8 @@
 #include "agent/pods/stop_signal.h"
 #include "test/unit/agent/pods/node.h"
 
+BOOST_AUTO_TEST_SUITE(specs)
+
 using namespace keelson;
 using namespace keelson::pods;
 using namespace keelson::pods::test;
@@ -53,8 +55,6 @@ api::ContainerSpec spec_of(const api::Pod& pod, const api::ImageInfo& image, con
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(specs)
 
 BOOST_AUTO_TEST_CASE(references_expand_as_in_kubernetes) {
   Environment variables{{"A", "1"}, {"B", "$(A)"}};

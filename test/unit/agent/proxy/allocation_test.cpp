@@ -5,6 +5,8 @@
 #include <boost/test/unit_test.hpp>
 #include <set>
 
+BOOST_AUTO_TEST_SUITE(allocation_tests)
+
 using namespace keelson;
 using namespace keelson::proxy;
 
@@ -140,3 +142,5 @@ BOOST_AUTO_TEST_CASE(a_file_that_is_no_allocation_is_refused_whole) {
   BOOST_CHECK(!allocations.load("address default a 10.96.0.1\naddress default b 10.96.0.1\n"));
   BOOST_CHECK_EQUAL(allocations.text(), before);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -9,6 +9,8 @@
 #include "agent/proxy/service_table.h"
 #include "test/unit/agent/proxy/service_model.h"
 
+BOOST_AUTO_TEST_SUITE(churn_tests)
+
 using namespace keelson;
 using namespace keelson::proxy;
 using namespace std::chrono_literals;
@@ -278,3 +280,5 @@ BOOST_AUTO_TEST_CASE(the_kernel_means_what_the_services_say_after_and_during_eve
     }
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

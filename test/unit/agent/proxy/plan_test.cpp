@@ -6,6 +6,8 @@
 
 #include "agent/proxy/maglev.h"
 
+BOOST_AUTO_TEST_SUITE(plan_tests)
+
 using namespace keelson;
 using namespace keelson::proxy;
 using namespace std::chrono_literals;
@@ -116,3 +118,5 @@ BOOST_AUTO_TEST_CASE(slot_space_finds_its_pieces_together_again) {
   BOOST_CHECK_EQUAL(space.take(100).value(), 0);
   BOOST_CHECK_EQUAL(space.free(), 0);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

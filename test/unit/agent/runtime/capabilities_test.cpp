@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(capabilities)
+
 namespace {
 constexpr keelson::runtime::CapabilitySet kEverything = 0x1ffffffffff;
 uint64_t set(const std::vector<std::string>& add, const std::vector<std::string>& drop, bool privileged = false,
@@ -10,8 +12,6 @@ uint64_t set(const std::vector<std::string>& add, const std::vector<std::string>
   return result ? *result : 0xbad;
 }
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(capabilities)
 
 BOOST_AUTO_TEST_CASE(the_default_set_is_containerds) { BOOST_TEST(set({}, {}) == 0xa80425fbu); }
 

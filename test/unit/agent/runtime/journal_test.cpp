@@ -9,6 +9,8 @@
 #include "agent/runtime/pod_files.h"
 #include "agent/runtime/shim/protocol.h"
 
+BOOST_AUTO_TEST_SUITE(journal)
+
 namespace {
 
 using namespace keelson;
@@ -55,8 +57,6 @@ void decode_anything(const std::string& bytes) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(journal)
 
 BOOST_AUTO_TEST_CASE(crc32c_is_castagnolis) { BOOST_TEST(shim::crc32c("123456789", 9) == 0xe3069283u); }
 

@@ -12,6 +12,8 @@
 #include <cerrno>
 #include <cstring>
 
+BOOST_AUTO_TEST_SUITE(seccomp)
+
 namespace {
 
 using namespace keelson::runtime;
@@ -67,8 +69,6 @@ std::string program(const std::string& profile, CapabilitySet capabilities) {
 }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(seccomp)
 
 BOOST_AUTO_TEST_CASE(the_default_allows_work_and_refuses_what_configures_the_machine) {
   const std::string filter = program("RuntimeDefault", default_capabilities());

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(users)
+
 namespace {
 
 using keelson::runtime::resolve_user;
@@ -30,8 +32,6 @@ std::string text(const keelson::host::Result<keelson::runtime::UserIdentity>& id
 std::string resolved(const UserRequest& request) { return text(resolve_user(request, kPasswd, kGroup)); }
 
 }  // namespace
-
-BOOST_AUTO_TEST_SUITE(users)
 
 BOOST_AUTO_TEST_CASE(names_and_numbers_are_looked_up_in_the_image) {
   BOOST_TEST(resolved({}) == "0:0 0 1302 /root");

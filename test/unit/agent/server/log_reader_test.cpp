@@ -6,6 +6,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(log_reader_tests)
+
 using keelson::server::LogFormatter;
 using keelson::server::LogOptions;
 using keelson::server::LogReader;
@@ -189,3 +191,5 @@ BOOST_AUTO_TEST_CASE(no_log_at_all_is_not_found) {
   BOOST_REQUIRE(!result.has_value());
   BOOST_TEST((result.error().code == host::Error::Code::not_found));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

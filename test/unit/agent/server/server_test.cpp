@@ -10,6 +10,8 @@
 #include "test/unit/agent/server/doubles.h"
 #include "test/unit/http/loop_thread.h"
 
+BOOST_AUTO_TEST_SUITE(server_tests)
+
 using keelson::test::RawClient;
 namespace api = keelson::api;
 namespace host = keelson::host;
@@ -340,3 +342,5 @@ BOOST_FIXTURE_TEST_CASE(addresses_and_tls_are_checked_before_listening, Fixture)
     BOOST_TEST(contains(refused({.listen = "::1:80"}), "address:port"));
   });
 }
+
+BOOST_AUTO_TEST_SUITE_END()

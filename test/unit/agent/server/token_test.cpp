@@ -5,6 +5,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(token_tests)
+
 using keelson::server::bears_token;
 using keelson::server::load_token;
 namespace fs = std::filesystem;
@@ -60,3 +62,5 @@ BOOST_AUTO_TEST_CASE(only_the_whole_token_is_accepted) {
   }
   BOOST_TEST(!bears_token("Bearer ", ""));
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,7 @@
 #include <random>
 
 namespace keelson::sources {
+BOOST_AUTO_TEST_SUITE(merge_tests)
 namespace {
 
 constexpr std::string_view kNow = "2026-01-02T03:04:05.000000Z";
@@ -340,4 +341,5 @@ BOOST_AUTO_TEST_CASE(the_source_policy_is_parsed_over_its_default) {
   }
 }
 
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::sources

@@ -12,6 +12,7 @@
 #include "api/validate.h"
 
 namespace keelson::sources {
+BOOST_AUTO_TEST_SUITE(set_file_tests)
 namespace {
 
 struct Directory {
@@ -114,4 +115,5 @@ BOOST_AUTO_TEST_CASE(url_headers_are_a_name_and_a_value) {
   }
 }
 
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace keelson::sources

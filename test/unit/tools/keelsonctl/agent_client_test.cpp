@@ -12,6 +12,8 @@
 #include "test/unit/agent/server/doubles.h"
 #include "test/unit/http/loop_thread.h"
 
+BOOST_AUTO_TEST_SUITE(agent_client_tests)
+
 using namespace keelson;
 namespace fs = std::filesystem;
 
@@ -184,3 +186,5 @@ BOOST_FIXTURE_TEST_CASE(an_exec_that_fails_says_why, Fixture) {
   BOOST_REQUIRE(!code.has_value());
   BOOST_TEST(code.error().message == "exec /bin/nope: No such file or directory");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(check_manifest_tests)
+
 using keelson::ctl::check_manifest;
 using keelson::ctl::describe;
 
@@ -60,3 +62,5 @@ BOOST_AUTO_TEST_CASE(an_empty_manifest_is_a_warning) {
   BOOST_TEST(!report.has_errors());
   BOOST_TEST(report.problems.size() == 1u);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -3,6 +3,8 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+BOOST_AUTO_TEST_SUITE(doctor_tests)
+
 using namespace keelson;
 using ctl::Check;
 namespace fs = std::filesystem;
@@ -164,3 +166,5 @@ BOOST_FIXTURE_TEST_CASE(the_report_puts_the_advice_under_its_check, Host) {
   BOOST_TEST(text.find("1 of ") != std::string::npos);
   BOOST_TEST(ctl::report_json(ctl::examine({.root = root}, probes)).find("\"verdict\":\"warn\"") != std::string::npos);
 }
+
+BOOST_AUTO_TEST_SUITE_END()

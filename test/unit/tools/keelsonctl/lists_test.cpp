@@ -5,6 +5,8 @@
 #include "tools/keelsonctl/agent_client.h"
 #include "tools/keelsonctl/commands.h"
 
+BOOST_AUTO_TEST_SUITE(lists_tests)
+
 using namespace keelson;
 using ctl::Format;
 
@@ -104,3 +106,5 @@ BOOST_AUTO_TEST_CASE(durations_of_since_are_read) {
     BOOST_TEST(!ctl::parse_since(text).has_value(), text);
   }
 }
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(summary_tests)
+
 using namespace keelson;
 using keelson::ctl::summarize;
 
@@ -177,3 +179,5 @@ BOOST_AUTO_TEST_CASE(the_default_container_is_the_annotated_or_the_first) {
   made.metadata.annotations["kubectl.kubernetes.io/default-container"] = "c1";
   BOOST_TEST(ctl::default_container(made) == "c1");
 }
+
+BOOST_AUTO_TEST_SUITE_END()

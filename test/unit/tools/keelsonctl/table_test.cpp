@@ -2,6 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
+BOOST_AUTO_TEST_SUITE(table_tests)
+
 using keelson::ctl::age;
 using keelson::ctl::size;
 using keelson::ctl::Table;
@@ -36,3 +38,5 @@ BOOST_AUTO_TEST_CASE(sizes_are_decimal) {
   BOOST_TEST(size(1'500) == "1.5kB");
   BOOST_TEST(size(45'100'000) == "45.1MB");
 }
+
+BOOST_AUTO_TEST_SUITE_END()
