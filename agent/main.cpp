@@ -298,7 +298,7 @@ host::Status Agent::start() {
 
   auto proxy = proxy::Proxy::create(*loop_, {.bpffs = options_.bpffs,
                                              .cgroup_root = node_.cgroup_root,
-                                             .allocations_file = Path(options_.root_dir) / "services.json",
+                                             .allocations_file = Path(options_.root_dir) / "service-allocations.txt",
                                              .node_name = node_.name,
                                              .node_addresses = node_.addresses,
                                              .pod_cidrs = node_.pod_cidrs,
@@ -424,7 +424,8 @@ void Agent::apply() {
 
 void Agent::sandbox_started(const std::string& uid, const api::Sandbox& sandbox, const std::vector<std::string>&) {
   if (!sandbox.network_namespace) return;  // hostNetwork: the node's own namespace is registered already
-  auto registered = proxy_->register_netns(uid, sandbox.netns_cookie, network_->interface_of(uid));
+  host::Fd netns(::fcntl(sandbox.network_namespace.get(), F_DUPFD_CLOEXEC, 3));
+  auto registered = proxy_->register_netns(uid, sandbox.netns_cookie, network_->interface_of(uid), std::move(netns));
   if (!registered) log_warning("pod {}: services: {}, ignoring", uid, registered.error().message);
 }
 

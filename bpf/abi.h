@@ -104,9 +104,13 @@ struct affinity {
   __u32 generation;  // the backend's
 };
 
-// sock_peer and sock_datagram: SK_STORAGE. What a socket believes it talks to, and
-// what it does talk to: sock_peer by connect(), sock_datagram by the last sendto().
+// What a socket believes it talks to, and what it does talk to.
+//   sock_peer: HASH by socket cookie, written by connect(), removed by close(). The agent
+//     looks here for the clients of a backend that is gone.
+//   sock_spill: SK_STORAGE, the same for sockets for which sock_peer has no room.
+//   sock_datagram: SK_STORAGE, by the last sendto().
 struct sock_flow {
+  __u64 netns_cookie;
   struct address vip;
   struct address backend;
   __u16 vip_port;
@@ -114,6 +118,7 @@ struct sock_flow {
   __u32 service;
   __u32 backend_id;
   __u32 backend_generation;
+  __u32 protocol;
   __u32 several;  // sock_datagram: earlier pairs are in udp_reverse
 };
 
@@ -199,7 +204,7 @@ static_assert(sizeof(backend) == 32);
 static_assert(sizeof(netns) == 36);
 static_assert(sizeof(affinity_key) == 20);
 static_assert(sizeof(affinity) == 16);
-static_assert(sizeof(sock_flow) == 52);
+static_assert(sizeof(sock_flow) == 64);
 static_assert(sizeof(udp_reverse_key) == 32);
 static_assert(offsetof(udp_reverse_key, port) == 24);
 static_assert(sizeof(udp_reverse) == 20);

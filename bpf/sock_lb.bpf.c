@@ -12,12 +12,22 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+// Not in the sockets' own storage: allocating that takes longer than all the rest of a
+// connect() here (docs/decisions.md).
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1);
+  __type(key, __u64);
+  __type(value, struct sock_flow);
+} sock_peer SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, int);
   __type(value, struct sock_flow);
-} sock_peer SEC(".maps");
+} sock_spill SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -63,7 +73,10 @@ static __always_inline void write_v6(struct bpf_sock_addr* ctx, const struct tar
   ctx->user_port = bpf_htons(to->port);
 }
 
-static __always_inline void record(struct sock_flow* flow, const struct target* to, const struct choice* chosen) {
+static __always_inline void record(struct sock_flow* flow, const struct target* to, const struct choice* chosen,
+                                   __u64 netns_cookie) {
+  flow->netns_cookie = netns_cookie;
+  flow->protocol = to->protocol;
   flow->vip = to->address;
   flow->vip_port = to->port;
   flow->backend = chosen->backend->address;
@@ -73,7 +86,29 @@ static __always_inline void record(struct sock_flow* flow, const struct target* 
   flow->backend_generation = chosen->backend->generation;
 }
 
-static __always_inline void forget(struct sock_flow* flow) { flow->backend_port = 0; }
+static __always_inline struct sock_flow* known_peer(struct bpf_sock_addr* ctx) {
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  struct sock_flow* flow = bpf_map_lookup_elem(&sock_peer, &cookie);
+  return flow || !ctx->sk ? flow : bpf_sk_storage_get(&sock_spill, ctx->sk, NULL, 0);
+}
+
+static __always_inline void forget_peer(struct bpf_sock_addr* ctx) {
+  if (!known_peer(ctx)) return;
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  bpf_map_delete_elem(&sock_peer, &cookie);
+  if (ctx->sk) bpf_sk_storage_delete(&sock_spill, ctx->sk);
+}
+
+static __always_inline bool remember_peer(struct bpf_sock_addr* ctx, const struct target* to,
+                                          const struct choice* chosen, __u64 netns_cookie) {
+  struct sock_flow flow = {};
+  record(&flow, to, chosen, netns_cookie);
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  if (bpf_map_update_elem(&sock_peer, &cookie, &flow, BPF_ANY) == 0) return true;
+  struct sock_flow* spilled = bpf_sk_storage_get(&sock_spill, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+  if (spilled) *spilled = flow;
+  return spilled != NULL;
+}
 
 // A datagram to the virtual address that the socket's last one went to stays with
 // its backend for as long as that lives: protocols over UDP have state too.
@@ -97,6 +132,12 @@ static __always_inline void remember_previous(struct bpf_sock_addr* ctx, struct 
   struct udp_reverse value = {.vip = last->vip, .port = last->vip_port};
   bpf_map_update_elem(&udp_reverse, &key, &value, BPF_ANY);
   last->several = 1;
+}
+
+static __always_inline int refuse_for_memory(void) {
+  count(REASON_STORAGE_FULL);
+  bpf_set_retval(-ENOMEM);
+  return REFUSE;
 }
 
 // Where the connect() or sendto() of `ctx` to `to` shall go: `to` is changed.
@@ -128,10 +169,7 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
   struct choice chosen = {};
   enum reason reason;
   if (!id) {
-    if (connecting) {
-      struct sock_flow* old = ctx->sk ? bpf_sk_storage_get(&sock_peer, ctx->sk, NULL, 0) : NULL;
-      if (old) forget(old);
-    }
+    if (connecting) forget_peer(ctx);
     if (!in_service_cidr(&to->address)) return PASS;
     count(REASON_UNKNOWN_PORT);
     report_flow(REASON_UNKNOWN_PORT, &from, to, &chosen);
@@ -141,15 +179,11 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
   if (!home || !ctx->sk) return PASS;
 
   __u32 service_id = *id;
-  struct sock_flow* flow = connecting ? bpf_sk_storage_get(&sock_peer, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE)
-                                      : bpf_sk_storage_get(&sock_datagram, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-  if (!flow) {
-    count(REASON_STORAGE_FULL);
-    bpf_set_retval(-ENOMEM);
-    return REFUSE;
-  }
+  struct sock_flow* last = NULL;  // of datagrams
   if (!connecting) {
-    struct backend* b = last_backend(flow, to, service_id);
+    last = bpf_sk_storage_get(&sock_datagram, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!last) return refuse_for_memory();
+    struct backend* b = last_backend(last, to, service_id);
     if (b) {
       count(REASON_CONTINUED);
       to->address = b->address;
@@ -167,13 +201,20 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
   count_flow(reason, &chosen);
   report_flow(reason, &from, to, &chosen);
   if (reason == REASON_NO_ENDPOINT) {
-    forget(flow);
+    if (last)
+      last->backend_port = 0;
+    else
+      forget_peer(ctx);
     bpf_set_retval(-ECONNREFUSED);
     return REFUSE;
   }
   if (reason != REASON_FORWARDED || !chosen.backend) return PASS;
-  if (!connecting) remember_previous(ctx, flow);
-  record(flow, to, &chosen);
+  if (last) {
+    remember_previous(ctx, last);
+    record(last, to, &chosen, cookie);
+  } else if (!remember_peer(ctx, to, &chosen, cookie)) {
+    return refuse_for_memory();
+  }
   to->address = chosen.backend->address;
   to->port = chosen.backend->port;
   return PASS;
@@ -182,7 +223,7 @@ static __always_inline int translate(struct bpf_sock_addr* ctx, struct target* t
 // Which virtual address the peer `from` stands for; `from` is changed.
 static __always_inline bool reverse(struct bpf_sock_addr* ctx, struct target* from, bool datagrams) {
   if (!ctx->sk) return false;
-  struct sock_flow* flow = bpf_sk_storage_get(&sock_peer, ctx->sk, NULL, 0);
+  struct sock_flow* flow = known_peer(ctx);
   if (flow && flow->backend_port == from->port && same_address(&flow->backend, &from->address)) {
     from->address = flow->vip;
     from->port = flow->vip_port;
@@ -286,4 +327,12 @@ int post_bind6(struct bpf_sock* ctx) {
   // A dual-stack socket takes the IPv4 port as well.
   int verdict = guard_bind(ctx, ctx->protocol, true);
   return verdict == PASS ? guard_bind(ctx, ctx->protocol, false) : verdict;
+}
+
+// The last descriptor is closed: nobody asks for this socket's peer again.
+SEC("cgroup/sock_release")
+int sock_release(struct bpf_sock* ctx) {
+  __u64 cookie = bpf_get_socket_cookie(ctx);
+  if (bpf_map_lookup_elem(&sock_peer, &cookie)) bpf_map_delete_elem(&sock_peer, &cookie);
+  return PASS;
 }

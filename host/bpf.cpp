@@ -200,20 +200,20 @@ Status BpfMap::erase_batch(const void* keys, uint32_t count) const {
 }
 
 Status BpfMap::for_each(const std::function<void(const void*, const void*)>& visit) const {
-  std::vector<std::byte> key(info_.key_size), next(info_.key_size), value(info_.value_size);
-  int error = bpf_map_get_next_key(fd_.get(), nullptr, next.data());
-  while (error == 0) {
-    key.swap(next);
-    const int looked_up = bpf_map_lookup_elem(fd_.get(), key.data(), value.data());
-    if (looked_up == 0) {
-      visit(key.data(), value.data());
-    } else if (looked_up != -ENOENT) {
-      return sys_fail("look up in a bpf map", -looked_up);
-    }
-    error = bpf_map_get_next_key(fd_.get(), key.data(), next.data());
+  // A batch is whole buckets, so that a walk neither ends early nor begins anew when an
+  // entry goes under it.
+  std::vector<std::byte> keys(size_t{kBatch} * info_.key_size), values(size_t{kBatch} * info_.value_size);
+  LIBBPF_OPTS(bpf_map_batch_opts, options, .elem_flags = 0, .flags = 0);
+  uint32_t position = 0;  // opaque: the bucket to go on with
+  for (bool first = true;; first = false) {
+    uint32_t count = kBatch;
+    const int error = bpf_map_lookup_batch(fd_.get(), first ? nullptr : &position, &position, keys.data(),
+                                           values.data(), &count, &options);
+    if (error != 0 && error != -ENOENT) return sys_fail("walk a bpf map", -error);
+    for (uint32_t i = 0; i < count; ++i)
+      visit(keys.data() + size_t{i} * info_.key_size, values.data() + size_t{i} * info_.value_size);
+    if (error == -ENOENT) return {};
   }
-  if (error != -ENOENT) return sys_fail("walk a bpf map", -error);
-  return {};
 }
 
 Result<BpfMapInfo> pinned_map_info(const Path& pin) {

@@ -80,7 +80,8 @@ class BpfMap {
   // Keys and values packed one after the other. After a failure some may be done.
   Status update_batch(const void* keys, const void* values, uint32_t count) const;
   Status erase_batch(const void* keys, uint32_t count) const;  // absent keys are success
-  // Every entry of a hash map that nobody else changes meanwhile.
+  // Every entry of a hash map, some thousands by system call. What others add or remove
+  // meanwhile may or may not be among them.
   Status for_each(const std::function<void(const void* key, const void* value)>& visit) const;
 
  private:

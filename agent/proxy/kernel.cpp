@@ -42,9 +42,16 @@ Path link_directory(const Path& bpffs) { return bpffs / "links"; }
 
 // Under names from maps.h: the size that each gets when it is new.
 std::map<std::string, uint32_t> sizes(const Limits& limits) {
-  return {{"vip", limits.vips},           {"service", limits.services},        {"slot", limits.slots},
-          {"backend", limits.backends},   {"service_stat", limits.services},   {"backend_stat", limits.backends},
-          {"affinity", kAffinityEntries}, {"udp_reverse", kUdpReverseEntries}, {"udp_flow", kUdpFlowEntries}};
+  return {{"vip", limits.vips},
+          {"service", limits.services},
+          {"slot", limits.slots},
+          {"backend", limits.backends},
+          {"service_stat", limits.services},
+          {"backend_stat", limits.backends},
+          {"affinity", kAffinityEntries},
+          {"udp_reverse", kUdpReverseEntries},
+          {"udp_flow", kUdpFlowEntries},
+          {"sock_peer", limits.connections}};
 }
 
 // An interface's name as the name of a pin: bpffs wants no dots.
@@ -160,6 +167,7 @@ Result<std::unique_ptr<Kernel>> Kernel::open(const KernelSettings& settings) {
                                                            {&kernel->slot_, from.slot},
                                                            {&kernel->backend_, from.backend},
                                                            {&kernel->netns_, from.netns},
+                                                           {&kernel->peer_, from.sock_peer},
                                                            {&kernel->node_address_, from.node_address},
                                                            {&kernel->counter_, from.counter},
                                                            {&kernel->service_stat_, from.service_stat},
@@ -179,7 +187,8 @@ Result<std::unique_ptr<Kernel>> Kernel::open(const KernelSettings& settings) {
   kernel->limits_ = {.vips = kernel->vip_.info().max_entries,
                      .services = kernel->service_.info().max_entries,
                      .backends = kernel->backend_.info().max_entries,
-                     .slots = kernel->slot_.info().max_entries};
+                     .slots = kernel->slot_.info().max_entries,
+                     .connections = kernel->peer_.info().max_entries};
   auto ring = host::BpfRing::open(bpf_map__fd(from.flow), [raw = kernel.get()](std::span<const std::byte> bytes) {
     abi::flow_event event{};
     if (bytes.size() < sizeof(event)) return;
@@ -380,6 +389,8 @@ Result<std::map<uint64_t, abi::netns>> Kernel::netns() const {
   if (!walked) return std::unexpected(walked.error());
   return all;
 }
+
+Result<host::BpfMap> Kernel::connections() const { return BpfMap::duplicate(peer_.fd()); }
 
 Status Kernel::set_node_addresses(const std::vector<host::IpAddress>& addresses) {
   std::vector<abi::address> gone;

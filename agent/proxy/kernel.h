@@ -61,6 +61,8 @@ class Kernel {
   host::Status set_netns(uint64_t cookie, const abi::netns& value);
   host::Status remove_netns(uint64_t cookie);
   host::Result<std::map<uint64_t, abi::netns>> netns() const;
+  // Socket cookie → abi::sock_flow of the connected sockets, for use on a worker.
+  host::Result<host::BpfMap> connections() const;
   host::Status set_node_addresses(const std::vector<host::IpAddress>& addresses);
 
   host::Result<std::vector<uint64_t>> counters() const;  // by abi::reason
@@ -79,7 +81,7 @@ class Kernel {
   KernelSettings settings_;
   Limits limits_;
   std::unique_ptr<Programs> programs_;
-  host::BpfMap vip_, service_, slot_, backend_, netns_, node_address_, counter_, service_stat_, backend_stat_;
+  host::BpfMap vip_, service_, slot_, backend_, netns_, peer_, node_address_, counter_, service_stat_, backend_stat_;
   host::BpfMemory service_memory_, slot_memory_, backend_memory_, service_stat_memory_, backend_stat_memory_;
   std::function<void(const abi::flow_event&)> flow_visitor_;
   std::unique_ptr<host::BpfRing> flows_;

@@ -25,6 +25,7 @@ namespace keelson::proxy {
 
 struct Limits {
   uint32_t vips = 32768, services = 32768, backends = 65536, slots = 262144;
+  uint32_t connections = 131072;  // sockets of clients; those beyond cost a little more, and outlive their backend
 };
 
 struct Plan {

@@ -11,6 +11,7 @@
 #include <cctype>
 #include <chrono>
 
+#include "agent/proxy/clients.h"
 #include "agent/proxy/kernel.h"
 #include "agent/proxy/packet_path.h"
 #include "host/log.h"
@@ -143,6 +144,9 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
       {.bpffs = set.bpffs, .cgroup_root = set.cgroup_root, .service_cidrs = set.service_cidrs, .limits = set.limits});
   if (!kernel) return std::unexpected(kernel.error());
   proxy->kernel_ = std::move(*kernel);
+  auto connections = proxy->kernel_->connections();
+  if (!connections) return std::unexpected(connections.error());
+  proxy->clients_ = std::make_unique<Clients>(loop, std::move(*connections), *cookie);
   if (set.packet_path) {
     auto packets = PacketPath::create(loop, table_name(set), set.node_addresses,
                                       [raw = proxy.get()](const std::vector<uint32_t>& backends) {
@@ -202,11 +206,53 @@ void Proxy::set_endpoints(std::vector<api::Endpoints> endpoints) {
   std::set<ServiceName> gone;
   for (const auto& [name, known] : table_.endpoints()) gone.insert(name);
   for (auto& object : endpoints) {
-    gone.erase({object.metadata.namespace_, object.metadata.name});
+    const ServiceName name{object.metadata.namespace_, object.metadata.name};
+    gone.erase(name);
+    if (const auto known = table_.endpoints().find(name); known != table_.endpoints().end() && known->second != object)
+      end_flows_to_missing(known->second, &object);
     table_.set_endpoints(std::move(object));
   }
-  for (const auto& name : gone) table_.remove_endpoints(name);
+  for (const auto& name : gone) {
+    if (allocated_.contains(name)) end_flows_to_missing(table_.endpoints().at(name), nullptr);
+    table_.remove_endpoints(name);
+  }
   touch();
+}
+
+// The places that an Endpoints object names no more, be it as ready or as not ready.
+void Proxy::end_flows_to_missing(const api::Endpoints& before, const api::Endpoints* now) {
+  const auto places_of = [](const api::Endpoints& endpoints) {
+    std::set<std::tuple<IpAddress, uint16_t, bool>> places;
+    for (const auto& subset : endpoints.subsets) {
+      for (const auto* list : {&subset.addresses, &subset.not_ready_addresses}) {
+        for (const auto& given : *list) {
+          const auto address = IpAddress::parse(given.ip);
+          if (!address) continue;
+          for (const auto& port : subset.ports)
+            places.emplace(*address, static_cast<uint16_t>(port.port), port.protocol == "UDP");
+        }
+      }
+    }
+    return places;
+  };
+  auto missing = places_of(before);
+  if (now != nullptr) {
+    for (const auto& place : places_of(*now)) missing.erase(place);
+  }
+  for (const auto& [address, port, udp] : missing) {
+    // A pod of this node says itself when it goes.
+    if (std::ranges::any_of(pod_addresses_, [&](const auto& pod) {
+          return std::ranges::find(pod.second, address) != pod.second.end();
+        }))
+      continue;
+    const auto protocol = udp ? Protocol::udp : Protocol::tcp;
+    clients_->end({.address = address, .port = port, .protocol = protocol});
+    if (packets_)
+      packets_->end_flows({.protocol = static_cast<uint8_t>(protocol),
+                           .backend = address,
+                           .backend_port = port,
+                           .only_translated = true});
+  }
 }
 
 void Proxy::set_pod(const api::Pod& pod) {
@@ -215,8 +261,10 @@ void Proxy::set_pod(const api::Pod& pod) {
   touch();
 
   const auto& uid = pod.metadata.uid;
-  if (const auto old = pod_uids_.find(name); old != pod_uids_.end() && old->second != uid)
+  if (const auto old = pod_uids_.find(name); old != pod_uids_.end() && old->second != uid) {
+    end_flows_to_pod(old->second);
     pod_addresses_.erase(old->second);
+  }
   pod_uids_[name] = uid;
   std::vector<IpAddress> addresses;
   for (const auto& ip : pod.status.pod_ips) {
@@ -224,6 +272,7 @@ void Proxy::set_pod(const api::Pod& pod) {
   }
   auto& known = pod_addresses_[uid];
   if (known == addresses) return;
+  if (!known.empty()) end_flows_to_pod(uid);  // it was made anew
   known = std::move(addresses);
   if (!netns_.contains(uid)) return;
   if (auto written = write_netns(uid); !written)
@@ -234,18 +283,23 @@ void Proxy::remove_pod(const std::string& namespace_, const std::string& name) {
   const ServiceName key{namespace_, name};
   table_.remove_pod(key);
   if (const auto uid = pod_uids_.find(key); uid != pod_uids_.end()) {
-    // Its clients outside the node learn that it has gone. The sockets of a pod with
-    // hostNetwork are the node's, which tells them itself.
-    if (packets_) {
-      for (const auto& address : pod_addresses_[uid->second]) {
-        if (std::ranges::find(local_addresses_, address) == local_addresses_.end())
-          packets_->end_flows({.backend = address, .only_translated = true});
-      }
-    }
+    end_flows_to_pod(uid->second);
     pod_addresses_.erase(uid->second);
     pod_uids_.erase(uid);
   }
   touch();
+}
+
+// The clients of a pod whose network is no more. The sockets of one with hostNetwork are
+// the node's, which tells their clients itself.
+void Proxy::end_flows_to_pod(const std::string& uid) {
+  const auto known = pod_addresses_.find(uid);
+  if (known == pod_addresses_.end() || !kernel_) return;
+  for (const auto& address : known->second) {
+    if (std::ranges::find(local_addresses_, address) != local_addresses_.end()) continue;
+    clients_->end({.address = address});
+    if (packets_) packets_->end_flows({.backend = address, .only_translated = true});
+  }
 }
 
 Status Proxy::write_netns(const std::string& uid) {
@@ -254,7 +308,7 @@ Status Proxy::write_netns(const std::string& uid) {
   return kernel_->set_netns(netns_.at(uid).cookie, value);
 }
 
-Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std::string& veth) {
+Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std::string& veth, host::Fd netns) {
   if (!kernel_) return {};                // torn down
   if (cookie == node_cookie_) return {};  // hostNetwork: the node's own, registered already
   const auto old = netns_.find(uid);
@@ -264,6 +318,7 @@ Status Proxy::register_netns(const std::string& uid, uint64_t cookie, const std:
     netns_.erase(uid);
     return std::unexpected(std::move(written.error()).within("service proxy: register pod " + uid));
   }
+  clients_->add_netns(cookie, std::move(netns));
   if (veth.empty() || !packets_) return {};
   if (auto attached = kernel_->attach_interface(veth, Kernel::Side::pod); !attached)
     return std::unexpected(std::move(attached.error()).within("service proxy: packets of pod " + uid));
@@ -279,7 +334,10 @@ void Proxy::unregister_netns(const std::string& uid) {
   }
   if (auto removed = kernel_->remove_netns(it->second.cookie); !removed)
     host::log_warning("service proxy: pod {}: {}, ignoring", uid, removed.error().message);
+  clients_->remove_netns(it->second.cookie);
   netns_.erase(it);
+  end_flows_to_pod(uid);
+  touch();
 }
 
 void Proxy::synced() {
@@ -311,14 +369,16 @@ Status Proxy::start_over() {
 
 Status Proxy::apply(const Plan& plan) {
   if (auto applied = kernel_->apply(plan); !applied) return applied;
-  if (!packets_) return {};
   for (const auto& retired : plan.retired) {
-    packets_->remove(retired.id);
+    if (packets_) packets_->remove(retired.id);
     // A TCP connection goes on as long as its pod does; datagrams shall move on now.
-    if (retired.protocol == Protocol::udp)
+    if (retired.protocol != Protocol::udp) continue;
+    clients_->end({.address = retired.address, .port = retired.port, .protocol = Protocol::udp, .backend = retired.id});
+    if (packets_)
       packets_->end_flows(
           {.protocol = IPPROTO_UDP, .backend = retired.address, .backend_port = retired.port, .only_translated = true});
   }
+  if (!packets_) return {};
   for (const auto& write : plan.backends) {
     if (write.fresh) packets_->set(write.id, {from_abi(write.value.address), write.value.port});
   }
@@ -399,6 +459,7 @@ Status Proxy::flush() {
     garbage_ = !done;
   }
   if (done && packets_) packets_->sync();
+  if (done) clients_->sync();
   failed_ = !done;
   last_failure_ = done ? "" : done.error().message;
   if (failed_) retry_timer_ = loop_.after(kRetry, [this] { touch(); });
@@ -433,6 +494,7 @@ Status Proxy::teardown() {
   retry_timer_.cancel();
   flow_timer_.cancel();
   address_timer_.cancel();
+  clients_.reset();
   kernel_.reset();
   if (packets_) {
     packets_.reset();
@@ -537,7 +599,7 @@ void Proxy::gather_flows() {
   flow_timer_ = loop_.after(kFlowInterval, [this] { gather_flows(); });
 }
 
-bool Proxy::settled() const { return !packets_ || packets_->settled(); }
+bool Proxy::settled() const { return (!packets_ || packets_->settled()) && (!clients_ || clients_->settled()); }
 
 std::vector<FlowView> Proxy::flows() {
   if (kernel_) gather_flows();

@@ -6,6 +6,11 @@
 // that the kernel holds from before a restart is changed or removed until synced()
 // says that everything has been heard.
 //
+// A backend that is gone takes its clients with it: their sockets are ended and their
+// flows deleted, so that they try again elsewhere at once. Gone is a pod whose network is
+// no more, or an address that its Endpoints no longer list; not one that is unready or
+// terminating, whose connections go on. Datagrams move on from those too.
+//
 // The data plane outlives this object: only teardown() takes it out of the kernel.
 
 #include <deque>
@@ -20,12 +25,14 @@
 #include "agent/proxy/service_table.h"
 #include "api/object.h"
 #include "host/error.h"
+#include "host/fd.h"
 #include "host/file.h"
 #include "host/ip.h"
 #include "host/loop.h"
 
 namespace keelson::proxy {
 
+class Clients;
 class Kernel;
 class PacketPath;
 
@@ -87,7 +94,9 @@ class Proxy {
 
   // The network namespace of a pod (not of one with hostNetwork): its processes may
   // use services from now on. `veth` is the node's end of its link; "" when it has none.
-  host::Status register_netns(const std::string& uid, uint64_t cookie, const std::string& veth);
+  // `netns` is the namespace itself: without it clients in there are not ended when their
+  // backend goes.
+  host::Status register_netns(const std::string& uid, uint64_t cookie, const std::string& veth, host::Fd netns = {});
   void unregister_netns(const std::string& uid);
 
   // All sources have spoken and all pods are recovered: what nobody asked for goes.
@@ -127,6 +136,8 @@ class Proxy {
   host::Status apply(const Plan& plan);
   host::Status forget_strangers();
   void release_later(host::TimePoint now);
+  void end_flows_to_pod(const std::string& uid);
+  void end_flows_to_missing(const api::Endpoints& before, const api::Endpoints* now);
   void refresh_node_addresses();
   void save_allocations();
   void gather_flows();
@@ -138,6 +149,7 @@ class Proxy {
   std::unique_ptr<Kernel> kernel_;
   std::unique_ptr<Planner> planner_;
   std::unique_ptr<PacketPath> packets_;
+  std::unique_ptr<Clients> clients_;
   std::vector<host::IpAddress> local_addresses_;
   bool synced_ = false, garbage_ = false, failed_ = false;
   uint64_t node_cookie_ = 0;

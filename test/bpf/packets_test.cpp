@@ -15,6 +15,10 @@
 #include "host/nft.h"
 #include "test/bpf/yard.h"
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 using namespace keelson;
 using namespace keelson::test;
 
@@ -39,6 +43,16 @@ class Namespace {
     } back;
     BOOST_REQUIRE_EQUAL(setns(fd_.get(), CLONE_NEWNET), 0);
     return body();
+  }
+  host::Fd descriptor() const { return host::Fd(dup(fd_.get())); }
+  uint64_t cookie() const {
+    return inside([] {
+      uint64_t cookie = 0;
+      socklen_t length = sizeof(cookie);
+      const auto socket = open_socket(AF_INET, SOCK_DGRAM);
+      BOOST_REQUIRE_EQUAL(getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length), 0);
+      return cookie;
+    });
   }
   std::string path() const { return fmt::format("/proc/{}/fd/{}", getpid(), fd_.get()); }
 
@@ -108,13 +122,16 @@ struct Net : Yard {
     BOOST_CHECK_EQUAL(std::system("test -z \"$(tc qdisc show dev up0 | grep clsact)\""), 0);
   }
 
-  void begin() {
+  // `client`: a pod that the socket hooks serve.
+  void begin(size_t client = SIZE_MAX) {
     auto with_uplink = settings();
     with_uplink.uplinks = {"up0"};
     start(with_uplink);
     for (size_t i = 0; i < pods.size(); ++i) {
-      // A cookie that no namespace has: the pods pass the socket hooks by.
-      const auto registered = proxy->register_netns("uid-" + pods[i].name, ~uint64_t{0} - i, fmt::format("pod{}", i));
+      // A cookie that no namespace has: the pod passes the socket hooks by.
+      const auto cookie = i == client ? pods[i].netns.cookie() : ~uint64_t{0} - i;
+      const auto registered =
+          proxy->register_netns("uid-" + pods[i].name, cookie, fmt::format("pod{}", i), pods[i].netns.descriptor());
       BOOST_REQUIRE_MESSAGE(registered, (registered ? "" : registered.error().message));
     }
   }
@@ -181,6 +198,41 @@ struct Net : Yard {
     BOOST_CHECK_EQUAL(send_to(server, question->address, "a"), 0);
     if (!receive(socket, 1000)) return "no answer";
     return pods[static_cast<size_t>(which - 1) / 2].name + " from " + without_port(question->from);
+  }
+
+  // A connection that goes on, whatever becomes of its pod; and to which one it was led.
+  struct Held {
+    host::Fd socket, other_end;
+    std::string pod;
+    // Why a recv() that waits in it has ended; "" while it goes on.
+    std::string end() const {
+      char byte = 0;
+      const auto got = recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+      if (got < 0) return errno == EAGAIN ? "" : std::strerror(errno);
+      return got == 0 ? "end of stream" : "data";
+    }
+  };
+  Held hold(int type, const std::string& ip, uint16_t port, bool mapped = false) {
+    const auto to = address_of(ip, port, mapped);
+    Held held{.socket = client(to.storage.ss_family, type), .other_end = {}, .pod = {}};
+    BOOST_REQUIRE_EQUAL(connect_to(held.socket, to), 0);
+    std::vector<const host::Fd*> places;
+    if (type == SOCK_DGRAM) BOOST_REQUIRE_EQUAL(::send(held.socket.get(), "q", 1, 0), 1);
+    for (const auto& pod : pods) {
+      if (type == SOCK_DGRAM)
+        places.insert(places.end(), {&pod.udp4, &pod.udp6});
+      else
+        places.insert(places.end(), {&pod.tcp4, &pod.tcp6});
+    }
+    const int which = wait_for_any(places);
+    BOOST_REQUIRE_GE(which, 0);
+    const auto& place = *places[static_cast<size_t>(which)];
+    if (type == SOCK_DGRAM)
+      BOOST_REQUIRE(receive(place, 0));
+    else
+      held.other_end = host::Fd(accept4(place.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    held.pod = pods[static_cast<size_t>(which) / 2].name;
+    return held;
   }
 
   static std::string without_port(const std::string& text) { return text.substr(0, text.rfind(':')); }
@@ -354,4 +406,72 @@ BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_n
     BOOST_CHECK_EQUAL(recv(socket.get(), &byte, 1, 0), -1);
     BOOST_CHECK_EQUAL(errno, ECONNRESET);
   });
+}
+
+BOOST_FIXTURE_TEST_CASE(clients_of_a_pod_that_is_gone_are_ended_at_once_and_no_others, Net) {
+  begin(1);
+  program();
+  std::vector<Held> by_service, direct;
+  const auto connect_all = [&] {
+    for (int i = 0; i < 6; ++i) {
+      for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+        by_service.push_back(hold(type, "10.96.0.1", 80));
+        by_service.push_back(hold(type, "10.96.0.1", 80, true));
+        by_service.push_back(hold(type, "fd00:96::1", 80));
+      }
+    }
+    for (const int type : {SOCK_STREAM, SOCK_DGRAM}) direct.push_back(hold(type, pods[0].ip4, 8080));
+  };
+  connect_all();
+  pods[1].netns.inside(connect_all);
+
+  // Not ready is not gone: only datagrams move on.
+  proxy->set_pod(make_pod("web-0", "web", {pods[0].ip4, pods[0].ip6}, false));
+  settle();
+  const auto is_tcp = [](const Held& held) { return static_cast<bool>(held.other_end); };
+  for (const auto& held : by_service)
+    BOOST_CHECK_EQUAL(held.end(), held.pod == "web-0" && !is_tcp(held) ? std::strerror(ECONNABORTED) : "");
+  proxy->remove_pod("default", "web-0");
+  settle();
+  std::set<std::string> seen;
+  for (const auto& held : by_service) {
+    seen.insert(held.pod);
+    if (is_tcp(held)) BOOST_CHECK_EQUAL(held.end(), held.pod == "web-0" ? std::strerror(ECONNABORTED) : "");
+    if (held.pod == "web-1") BOOST_CHECK_EQUAL(held.end(), "");
+  }
+  BOOST_CHECK_EQUAL(seen.size(), 2);
+  for (const auto& held : direct) BOOST_CHECK_EQUAL(held.end(), "");
+}
+
+BOOST_FIXTURE_TEST_CASE(clients_of_an_address_that_its_endpoints_list_no_more_are_ended_at_once, Net) {
+  auto given = make_service("given", {"10.96.0.9"}, {{.port = 80, .target = {.number = 8080}}});
+  given.spec.selector.clear();
+  given.spec.ports[0].name = "";
+  api::Endpoints endpoints;
+  endpoints.metadata.namespace_ = "default";
+  endpoints.metadata.name = "given";
+  endpoints.subsets.push_back(
+      {.addresses = {{.ip = pods[0].ip4}, {.ip = pods[1].ip4}}, .ports = {{.port = 8080, .protocol = "TCP"}}});
+  begin();
+  proxy->set_services({given});
+  proxy->set_endpoints({endpoints});
+  settle();
+  std::vector<Held> clients;
+  for (int i = 0; i < 16; ++i) clients.push_back(hold(SOCK_STREAM, "10.96.0.9", 80));
+  // Not ready is not gone.
+  auto& subset = endpoints.subsets[0];
+  subset.not_ready_addresses = {subset.addresses[0]};
+  subset.addresses.erase(subset.addresses.begin());
+  proxy->set_endpoints({endpoints});
+  settle();
+  for (const auto& held : clients) BOOST_CHECK_EQUAL(held.end(), "");
+  subset.not_ready_addresses.clear();
+  proxy->set_endpoints({endpoints});
+  settle();
+  std::set<std::string> seen;
+  for (const auto& held : clients) {
+    seen.insert(held.pod);
+    BOOST_CHECK_EQUAL(held.end(), held.pod == "web-0" ? std::strerror(ECONNABORTED) : "");
+  }
+  BOOST_CHECK_EQUAL(seen.size(), 2);
 }

@@ -115,6 +115,35 @@ BOOST_FIXTURE_TEST_CASE(tcp_reaches_every_backend_and_sees_the_virtual_address_a
   BOOST_CHECK_GE(counter("forwarded"), 3 * 64);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_closed_socket_is_forgotten_and_one_that_finds_no_room_is_served_all_the_same, Web) {
+  auto narrow = settings();
+  narrow.limits.connections = 4;
+  start(narrow);
+  program();
+  for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+    std::vector<host::Fd> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.push_back(open_socket(AF_INET, type));
+      BOOST_REQUIRE_EQUAL(connect_to(clients.back(), address_of(kVip4, 80)), 0);
+    }
+    BOOST_CHECK_EQUAL(connections(), 4);
+    for (const auto& client : clients) BOOST_CHECK_EQUAL(peer_of(client), "10.96.0.1:80");
+    clients.clear();
+    BOOST_CHECK_EQUAL(connections(), 0);
+  }
+  // A socket that goes elsewhere is forgotten too, whichever of the two places it was in.
+  std::vector<host::Fd> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(open_socket(AF_INET, SOCK_DGRAM));
+    BOOST_REQUIRE_EQUAL(connect_to(clients.back(), address_of(kVip4, 80)), 0);
+  }
+  for (const auto& client : clients) {
+    BOOST_REQUIRE_EQUAL(connect_to(client, address_of("10.244.0.5", 8080)), 0);
+    BOOST_CHECK_EQUAL(peer_of(client), "10.244.0.5:8080");
+  }
+  BOOST_CHECK_EQUAL(connections(), 0);
+}
+
 BOOST_FIXTURE_TEST_CASE(unconnected_udp_gets_answers_from_the_virtual_address, Web) {
   start();
   program();

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "host/bpf.h"
 #include "host/file.h"
 
 namespace keelson::test {
@@ -91,6 +92,14 @@ void Yard::start(proxy::Settings settings, bool synced) {
   BOOST_REQUIRE_MESSAGE(created, (created ? "" : created.error().message));
   proxy = std::move(*created);
   if (synced) proxy->synced();
+}
+
+size_t Yard::connections() const {
+  size_t count = 0;
+  const auto map = host::BpfMap::open_pinned(bpffs / "v1/sock_peer");
+  BOOST_REQUIRE(map);
+  BOOST_REQUIRE(map->for_each([&](const void*, const void*) { ++count; }));
+  return count;
 }
 
 void Yard::run_until(const std::function<bool()>& holds) {

@@ -34,6 +34,8 @@ class Yard {
   // Creates the proxy, with every change made visible.
   void start(bool synced = true);
   void start(proxy::Settings settings, bool synced = true);
+  // How many connected sockets the data plane knows.
+  size_t connections() const;
   void stop() { proxy.reset(); }  // as when the agent dies: the kernel's part stays
   // Runs the loop until it holds; fails the test after five seconds.
   void run_until(const std::function<bool()>& holds);

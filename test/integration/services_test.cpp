@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <set>
 #include <sstream>
@@ -9,6 +10,7 @@
 
 #include "test/integration/sandbox.h"
 
+namespace host = keelson::host;
 using keelson::test::Sandbox;
 using namespace std::chrono_literals;
 
@@ -107,6 +109,61 @@ BOOST_FIXTURE_TEST_CASE(only_ready_pods_get_traffic_and_at_once, Node) {
   require_eventually("b no longer answers",
                      [&] { return ask("tcp", "10.96.0.7", 7, 10) == std::set<std::string>{"a"}; });
   BOOST_TEST((ask("udp", "10.96.0.7", 7) == std::set<std::string>{"a"}));
+}
+
+// Its Pod's cable is cut first, so that nothing the Pod's own kernel says arrives: only the
+// agent can tell the clients.
+BOOST_FIXTURE_TEST_CASE(a_client_that_waits_for_a_pod_that_is_gone_hears_of_it_at_once, Node) {
+  run_echo({"a", "b"});
+  std::vector<host::Path> outputs;
+  std::string script;
+  for (int i = 0; i < 4; ++i) {
+    for (const char* protocol : {"tcp", "udp"}) {
+      for (const char* ip : {"10.96.0.7", "fd00:96::7"}) {
+        outputs.push_back(directory() / fmt::format("client-{}", outputs.size()));
+        background({ask_command(), "hold", protocol, ip, "7"}, outputs.back());
+        script += fmt::format("demo-echo hold {} {} 7 > /tmp/client-{} & ", protocol, ip, outputs.size());
+      }
+    }
+  }
+  write_manifest("client.yaml", fmt::format(R"(
+apiVersion: v1
+kind: Pod
+metadata: {{name: client}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sh, -c, "{}wait; sleep 1000"]}}
+)",
+                                            script));
+  require_eventually("the client Pod is Ready", [&] { return pod_is_ready("client"); });
+  // Each as "a: hello" or "b: hello", and with "ended: …" once it has.
+  const auto all = [&] {
+    std::vector<std::string> texts;
+    for (const auto& output : outputs) texts.push_back(host::read_file(output).value_or(""));
+    std::istringstream in_pod(
+        ctl({"exec", "client", "--", "/bin/sh", "-c", "for f in /tmp/client-*; do tr '\\n' ' ' < $f; echo; done"}).out);
+    for (std::string line; std::getline(in_pod, line);) texts.push_back(line);
+    return texts;
+  };
+  const auto count = [&](const char* pod, bool ended) {
+    return std::ranges::count_if(all(), [&](const std::string& text) {
+      return text.starts_with(pod) &&
+             (text.find("ended: Software caused connection abort") != std::string::npos) == ended;
+    });
+  };
+  require_eventually("all are connected", [&] { return count("a", false) + count("b", false) == 32; });
+  const auto of_a = count("a", false), of_b = count("b", false);
+  BOOST_REQUIRE_GT(of_a, 0);
+  BOOST_REQUIRE_GT(of_b, 0);
+
+  const auto cut = on_node(
+      {"/bin/sh", "-c",
+       fmt::format("ip link set $(ip -o route get {} | grep -o 'dev [^ ]*') down", pod_value("a", "/status/podIP"))});
+  BOOST_REQUIRE_EQUAL(cut.wait_status, 0);
+  write_manifest("echo.yaml", kEchoService + fmt::format(kEchoPod, "b"));
+  require_eventually("the clients of a have heard", [&] { return count("a", true) == of_a; }, 5s);
+  BOOST_TEST(count("b", false) == of_b);
 }
 
 BOOST_FIXTURE_TEST_CASE(no_endpoint_is_refused_at_once, Node) {

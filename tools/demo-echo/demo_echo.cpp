@@ -5,6 +5,9 @@
 //   demo-echo ask tcp|udp HOST PORT [COUNT]  asks COUNT times (1), each from a fresh socket,
 //                                            and prints the answers; exit 1 if one stays out
 //
+//   demo-echo hold tcp|udp HOST PORT         asks once, prints the answer, then waits in recv()
+//                                            and prints why that ended
+//
 //   demo-echo now [sleep]                    prints CLOCK_MONOTONIC in ns as its first deed (for
 //                                            tools/bench), then ends or sleeps
 //
@@ -152,24 +155,47 @@ int ask_once(const sockaddr_storage& to, socklen_t to_size, int type) {
   return result;
 }
 
-int ask(const char* protocol, const char* host, const char* port, int count) {
-  sockaddr_storage to{};
+int hold(const sockaddr_storage& to, socklen_t to_size, int type) {
+  const int fd = socket(to.ss_family, type | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fail("socket");
+  char answer[kMostBytes + sizeof pod_name];
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), to_size) != 0) return fail("connect");
+  if (send(fd, "hello\n", 6, MSG_NOSIGNAL) != 6) return fail("send");
+  for (;;) {
+    const ssize_t size = recv(fd, answer, sizeof answer, 0);
+    if (size <= 0) {
+      printf("ended: %s\n", size == 0 ? "end of stream" : strerror(errno));
+      return 0;
+    }
+    fwrite(answer, 1, static_cast<size_t>(size), stdout);
+    fflush(stdout);
+  }
+}
+
+// 0 when HOST is no numeric address.
+socklen_t read_address(const char* host, const char* port, sockaddr_storage& to) {
   auto& four = reinterpret_cast<sockaddr_in&>(to);
   auto& six = reinterpret_cast<sockaddr_in6&>(to);
-  socklen_t size = 0;
   if (inet_pton(AF_INET, host, &four.sin_addr) == 1) {
     four.sin_family = AF_INET;
     four.sin_port = htons(static_cast<uint16_t>(atoi(port)));
-    size = sizeof four;
-  } else if (inet_pton(AF_INET6, host, &six.sin6_addr) == 1) {
+    return sizeof four;
+  }
+  if (inet_pton(AF_INET6, host, &six.sin6_addr) == 1) {
     six.sin6_family = AF_INET6;
     six.sin6_port = htons(static_cast<uint16_t>(atoi(port)));
-    size = sizeof six;
-  } else {
-    fprintf(stderr, "demo-echo: %s: not a numeric address\n", host);
-    return 2;
+    return sizeof six;
   }
+  fprintf(stderr, "demo-echo: %s: not a numeric address\n", host);
+  return 0;
+}
+
+int ask(const char* protocol, const char* host, const char* port, int count, bool holds) {
+  sockaddr_storage to{};
+  const socklen_t size = read_address(host, port, to);
+  if (size == 0) return 2;
   const int type = strcmp(protocol, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM;
+  if (holds) return hold(to, size, type);
   int result = 0;
   for (int i = 0; i < count; ++i) result |= ask_once(to, size, type);
   return result;
@@ -197,8 +223,11 @@ int main(int argc, char** argv) {
   }
   if (argc == 3 && strcmp(argv[1], "serve") == 0) return serve(static_cast<uint16_t>(atoi(argv[2])));
   if ((argc == 5 || argc == 6) && strcmp(argv[1], "ask") == 0) {
-    return ask(argv[2], argv[3], argv[4], argc == 6 ? atoi(argv[5]) : 1);
+    return ask(argv[2], argv[3], argv[4], argc == 6 ? atoi(argv[5]) : 1, false);
   }
-  fprintf(stderr, "usage: demo-echo serve PORT | demo-echo ask tcp|udp HOST PORT [COUNT]\n");
+  if (argc == 5 && strcmp(argv[1], "hold") == 0) return ask(argv[2], argv[3], argv[4], 1, true);
+  fprintf(stderr,
+          "usage: demo-echo serve PORT | demo-echo ask tcp|udp HOST PORT [COUNT] | demo-echo hold tcp|udp HOST "
+          "PORT\n");
   return 2;
 }
