@@ -1,8 +1,4 @@
-// libFuzzer target of the manifest readers and of what is done with the result:
-//   clang++-19 -std=c++23 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize=pointer-overflow
-//     -I. test/fuzz/manifest_fuzz.cpp api/*.cpp host/error.cpp host/ip.cpp -lfmt -lyaml-cpp -o /tmp/manifest_fuzz
-// (RapidJSON 1.1 adds to a null pointer, harmlessly)
-//   /tmp/manifest_fuzz -max_len=65536 -timeout=10 corpus/
+// The manifest readers, and all that is done with what they read.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
