@@ -14,6 +14,7 @@
 
 #include "host/nft.h"
 #include "test/bpf/yard.h"
+#include "test/patience.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -150,7 +151,7 @@ struct Net : Yard {
 
   static host::Fd client(int family, int type) {
     auto socket = open_socket(family, type);
-    const timeval patience{.tv_sec = 2, .tv_usec = 0};
+    const timeval patience{.tv_sec = patient(2), .tv_usec = 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     return socket;
   }
@@ -400,7 +401,7 @@ BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_n
 
     proxy->remove_pod("default", pod->name);
     settle();
-    const timeval patience{.tv_sec = 3, .tv_usec = 0};
+    const timeval patience{.tv_sec = patient(3), .tv_usec = 0};
     setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     BOOST_CHECK_EQUAL(::send(socket.get(), "b", 1, 0), 1);
     BOOST_CHECK_EQUAL(recv(socket.get(), &byte, 1, 0), -1);

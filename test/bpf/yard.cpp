@@ -14,6 +14,7 @@
 
 #include "host/bpf.h"
 #include "host/file.h"
+#include "test/patience.h"
 
 namespace keelson::test {
 
@@ -103,7 +104,7 @@ size_t Yard::connections() const {
 }
 
 void Yard::run_until(const std::function<bool()>& holds) {
-  const auto deadline = host::Clock::now() + std::chrono::seconds(5);
+  const auto deadline = host::Clock::now() + patient(std::chrono::seconds(5));
   host::Timer timer;
   std::function<void()> look = [&] {
     if (holds() || host::Clock::now() > deadline) return loop->stop();
@@ -189,7 +190,7 @@ bool accept_one(const host::Fd& listener) {
 int wait_for_any(const std::vector<const host::Fd*>& sockets, int timeout_ms) {
   std::vector<pollfd> polls;
   for (const auto* socket : sockets) polls.push_back({.fd = socket->get(), .events = POLLIN, .revents = 0});
-  if (poll(polls.data(), polls.size(), timeout_ms) < 1) return -1;
+  if (poll(polls.data(), polls.size(), patient(timeout_ms)) < 1) return -1;
   for (size_t i = 0; i < polls.size(); ++i) {
     if ((polls[i].revents & POLLIN) != 0) return static_cast<int>(i);
   }
@@ -202,7 +203,7 @@ int send_to(const host::Fd& socket, const Address& to, const std::string& text) 
 
 std::optional<Datagram> receive(const host::Fd& socket, int timeout_ms) {
   pollfd poll_for{.fd = socket.get(), .events = POLLIN, .revents = 0};
-  if (poll(&poll_for, 1, timeout_ms) != 1) return std::nullopt;
+  if (poll(&poll_for, 1, patient(timeout_ms)) != 1) return std::nullopt;
   char buffer[2048];
   Datagram datagram;
   const auto length =

@@ -31,12 +31,14 @@
 #include "agent/images/manifest.h"
 #include "agent/images/sandbox.h"
 #include "host/process.h"
+#include "test/patience.h"
 
 namespace keelson::images {
 namespace {
 
 using host::Error;
 using host::Fd;
+using test::patient;
 using namespace std::chrono_literals;
 
 // The puller is this program again; Boost.Test's main() knows nothing of it.
@@ -73,7 +75,7 @@ std::string shell(const std::string& script, int timeout_ms = 20'000) {
   host::SpawnOptions options;
   options.argv = {"/bin/bash", "-c", "set -euo pipefail\n" + script};
   options.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent"};
-  auto output = host::run(options, "", timeout_ms);
+  auto output = host::run(options, "", patient(timeout_ms));
   BOOST_REQUIRE_MESSAGE(output && output->wait_status == 0,
                         script << ": " << (output ? output->err + output->out : output.error().message));
   return output->out;
@@ -268,7 +270,7 @@ struct Fixture {
         if (results.size() == references.size()) loop->stop();
       });
     }
-    auto deadline = loop->after(60s, [this] { loop->stop(); });
+    auto deadline = loop->after(patient(60s), [this] { loop->stop(); });
     loop->run();
     BOOST_REQUIRE(results.size() == references.size());
     return results;
@@ -302,14 +304,14 @@ struct Fixture {
     BOOST_REQUIRE(child);
     registry = std::move(*child);
     shell(fmt::format(
-        "for i in $(seq 100); do curl -sk -o /dev/null {}://127.0.0.1:5000/v2/ && exit 0; sleep 0.1; done; exit 1",
-        scheme));
+        "for i in $(seq {}); do curl -sk -o /dev/null {}://127.0.0.1:5000/v2/ && exit 0; sleep 0.1; done; exit 1",
+        patient(100), scheme));
   }
   void stop_registry() {
     if (!registry.pidfd) return;
     static_cast<void>(host::send_signal(registry.pidfd, SIGKILL));
     pollfd waiting{registry.pidfd.get(), POLLIN, 0};
-    poll(&waiting, 1, 5000);
+    poll(&waiting, 1, patient(5000));
     static_cast<void>(host::reap(registry.pidfd));
     registry = {};
   }
@@ -417,16 +419,16 @@ BOOST_AUTO_TEST_CASE(an_import_by_another_process_reaches_the_agent_at_once) {
     static_cast<void>(import_images(*images, directory / "one.tar", ""));
     asked = std::chrono::steady_clock::now();
   });
-  auto deadline = loop->after(30s, [this] { loop->stop(); });
+  auto deadline = loop->after(patient(30s), [this] { loop->stop(); });
   loop->run();
   other.join();
   BOOST_TEST(store->find("one:1").has_value());
-  BOOST_TEST((seen - asked < 1s));
+  BOOST_TEST((seen - asked < patient(1s)));
   // And its going is seen too.
   bool gone = false;
   auto images = ImageDirectory::open(store_path).value();
   BOOST_REQUIRE(images->remove("one:1", {}));
-  for (int i = 0; i < 100 && !gone; ++i) {
+  for (int i = 0; i < patient(100) && !gone; ++i) {
     auto tick = loop->after(20ms, [this] { loop->stop(); });
     loop->run();
     gone = !store->find("one:1");
@@ -703,7 +705,7 @@ BOOST_AUTO_TEST_CASE(the_store_ends_at_once_while_a_pull_hangs) {
   loop->run();
   auto start = std::chrono::steady_clock::now();
   store.reset();
-  BOOST_TEST((std::chrono::steady_clock::now() - start < 2s));
+  BOOST_TEST((std::chrono::steady_clock::now() - start < patient(2s)));
   BOOST_TEST(!called);
   release = true;
 }
@@ -720,7 +722,7 @@ BOOST_AUTO_TEST_CASE(the_disk_filling_up_removes_unused_images_but_none_in_use) 
   settings.in_use = [&] { return InUse{used}; };
   open_store();
   bool gone = false;
-  for (int i = 0; i < 100 && !gone; ++i) {
+  for (int i = 0; i < patient(100) && !gone; ++i) {
     auto tick = loop->after(50ms, [this] { loop->stop(); });
     loop->run();
     gone = !store->find("one:1");

@@ -31,6 +31,7 @@
 #include "host/loop.h"
 #include "host/netlink.h"
 #include "host/nft.h"
+#include "test/patience.h"
 
 namespace {
 
@@ -41,6 +42,7 @@ namespace nft = keelson::host::nft;
 using host::Fd;
 using keelson::network::PodNet;
 using keelson::network::Settings;
+using keelson::test::patient;
 
 struct Output {
   int status = -1;
@@ -206,7 +208,7 @@ Connection reach(const api::IpAddress& address, uint16_t port, int type = SOCK_S
     connection.error = errno;
     if (errno == EINPROGRESS) {
       pollfd polled{connection.fd.get(), POLLOUT, 0};
-      if (poll(&polled, 1, 5000) != 1) {
+      if (poll(&polled, 1, patient(5000)) != 1) {
         connection.error = ETIMEDOUT;
       } else {
         socklen_t length = sizeof connection.error;
@@ -223,7 +225,7 @@ Connection reach(const api::IpAddress& address, uint16_t port, int type = SOCK_S
 // Who came, within two seconds.
 std::optional<Peer> next_client(int server, int type = SOCK_STREAM) {
   pollfd polled{server, POLLIN, 0};
-  if (poll(&polled, 1, 2000) != 1) return std::nullopt;
+  if (poll(&polled, 1, patient(2000)) != 1) return std::nullopt;
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   if (type == SOCK_STREAM) {
@@ -252,7 +254,7 @@ bool ping(const api::IpAddress& address) {
   sockaddr_storage storage;
   const auto size = sockaddr_of(address, 0, storage);
   if (sendto(fd.get(), request, sizeof request, 0, reinterpret_cast<sockaddr*>(&storage), size) < 0) return false;
-  const auto deadline = std::chrono::steady_clock::now() + 2s;
+  const auto deadline = std::chrono::steady_clock::now() + patient(2s);
   while (std::chrono::steady_clock::now() < deadline) {
     pollfd polled{fd.get(), POLLIN, 0};
     if (poll(&polled, 1, 100) != 1) continue;
@@ -284,7 +286,7 @@ class Node {
         "ip -n {0} link set uplink up && ip -n {1} link set eth0 up && "
         "ip -n {0} route add default via {4} && ip -n {0} route add default via {5} && "
         // The carrier comes a moment later, and shows in every listing.
-        "for i in $(seq 100); do ip -n {0} -o link show uplink | grep -q 'state UP' && break; sleep 0.05; done",
+        "for i in $(seq 200); do ip -n {0} -o link show uplink | grep -q 'state UP' && break; sleep 0.05; done",
         node_.name(), outside_.name(), kIp, kIp6, kOutside, kOutside6));
     char pattern[] = "/run/keelson-network-test-XXXXXX";
     BOOST_REQUIRE(mkdtemp(pattern) != nullptr);
@@ -443,7 +445,7 @@ BOOST_FIXTURE_TEST_CASE(addresses_that_nobody_has_are_refused_at_once, Node) {
       const auto connection = from->inside([&] { return reach(ip(address), 80); });
       BOOST_TEST(connection.error == (from == &a.ns ? ECONNREFUSED : EHOSTUNREACH),
                  address << " from " << from->name() << ": " << strerror(connection.error));
-      BOOST_TEST(connection.took.count() < 500,
+      BOOST_TEST(connection.took.count() < patient(500),
                  address << " from " << from->name() << " took " << connection.took.count() << " ms");
     }
   }
@@ -554,7 +556,7 @@ BOOST_FIXTURE_TEST_CASE(restart_keeps_addresses_and_connections, Node) {
   BOOST_TEST(send(connection.fd.get(), "still", 5, MSG_NOSIGNAL) == 5);
   char text[8];
   pollfd polled{accepted.get(), POLLIN, 0};
-  BOOST_TEST(poll(&polled, 1, 2000) == 1);
+  BOOST_TEST(poll(&polled, 1, patient(2000)) == 1);
   BOOST_TEST(recv(accepted.get(), text, sizeof text, 0) == 5);
   check_reach(ns(), a.ns, a.ips[1], 8080);
 }
@@ -571,7 +573,7 @@ BOOST_FIXTURE_TEST_CASE(retain_frees_all_others_and_strays, Node) {
   // Behind them in the same lane, so that they are done.
   BOOST_TEST(detach("uid-b").has_value());
   BOOST_TEST(detach("uid-nobody").has_value());
-  for (int i = 0; i < 200 && sh("ip link show " + stray).status == 0; ++i) std::this_thread::sleep_for(10ms);
+  for (int i = 0; i < patient(200) && sh("ip link show " + stray).status == 0; ++i) std::this_thread::sleep_for(10ms);
   const auto links = sh("ip -o link").text;
   BOOST_TEST(links.find(stray) == std::string::npos, links);
   BOOST_TEST(links.find(network().interface_of("uid-a")) != std::string::npos);
@@ -757,7 +759,7 @@ BOOST_FIXTURE_TEST_CASE(an_attach_takes_little_more_than_the_kernel, Node) {
   }
   std::ranges::sort(ms);
   BOOST_TEST_MESSAGE(fmt::format("attach: p50 {:.2f} ms, most {:.2f} ms", ms[kPods / 2], ms.back()));
-  BOOST_TEST(ms[kPods / 2] < 250.0);  // no benchmark, on a machine that builds: a guard against waits
+  BOOST_TEST(ms[kPods / 2] < patient(250.0));  // no benchmark, on a machine that builds: a guard against waits
 }
 
 BOOST_FIXTURE_TEST_CASE(doctor_finds_nothing_wrong_with_an_ordinary_host_and_leaves_no_trace, Node) {

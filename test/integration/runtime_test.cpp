@@ -29,6 +29,7 @@
 #include "host/loop.h"
 #include "host/mount.h"
 #include "host/process.h"
+#include "test/patience.h"
 
 namespace {
 
@@ -37,6 +38,7 @@ using host::Error;
 using host::Path;
 using host::Result;
 using host::Status;
+using test::patient;
 using namespace std::chrono_literals;
 using namespace std::string_literals;
 
@@ -73,14 +75,16 @@ struct Image {
   Path directory;
   Image() {
     directory = "/tmp/keelson-runtime-image-" + std::to_string(::getpid());
+    // Beside the binaries, where make_test_image keeps it too: not every machine has a network.
+    const Path downloads = std::filesystem::read_symlink("/proc/self/exe").parent_path().parent_path() / "downloads";
     const std::string script =
-        "set -e; cd $(mktemp -d); d=$PWD; "
-        "if [ -n \"$(ls /tmp/bb/busybox-static_*.deb 2>/dev/null)\" ]; then cp /tmp/bb/busybox-static_*.deb .; "
-        "else apt-get download -q busybox-static >/dev/null 2>&1; fi; dpkg-deb -x busybox-static_*.deb x; "
+        "set -e; mkdir -p " + downloads.string() + "; cd " + downloads.string() +
+        "; ls busybox-static_*.deb >/dev/null 2>&1 || apt-get download -q busybox-static >/dev/null 2>&1; "
+        "d=$(mktemp -d); dpkg-deb -x $(ls busybox-static_*.deb | head -n 1) $d; "
         "mkdir -p " +
         directory.string() + "; cd " + directory.string() +
         "; mkdir -p bin etc tmp root proc; chmod 1777 tmp; "
-        "cp $d/x/bin/busybox bin/; rm -r $d; for a in $(bin/busybox --list); do [ -e bin/$a ] || ln -s busybox bin/$a; "
+        "cp $d/bin/busybox bin/; rm -r $d; for a in $(bin/busybox --list); do [ -e bin/$a ] || ln -s busybox bin/$a; "
         "done; "
         "printf 'root:x:0:0:root:/root:/bin/sh\\nweb:x:1234:1235::/home/web:/bin/sh\\n' > etc/passwd; "
         "printf 'root:x:0:\\nweb:x:1235:\\nextra:x:1300:web\\n' > etc/group; ln -s /nowhere dangling; "
@@ -164,7 +168,7 @@ struct Node {
 
   // Runs the loop until it holds, 10 s at most.
   bool until(const std::function<bool()>& holds, std::chrono::milliseconds limit = 10s) {
-    const auto deadline = std::chrono::steady_clock::now() + limit;
+    const auto deadline = std::chrono::steady_clock::now() + patient(limit);
     while (!holds()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       auto timer = loop->after(2ms, [this] { loop->stop(); });
@@ -180,7 +184,7 @@ struct Node {
       *result = std::move(value);
       loop->stop();
     });
-    auto timer = loop->after(20s, [this] { loop->stop(); });
+    auto timer = loop->after(patient(20s), [this] { loop->stop(); });
     if (!*result) loop->run();
     if (!*result) return host::fail("no answer in 20 s");
     return std::move(**result);
@@ -192,7 +196,7 @@ struct Node {
       *result = std::move(value);
       loop->stop();
     });
-    auto timer = loop->after(20s, [this] { loop->stop(); });
+    auto timer = loop->after(patient(20s), [this] { loop->stop(); });
     if (!*result) loop->run();
     return *result ? std::move(**result) : Status(host::fail("no answer in 20 s"));
   }
@@ -617,7 +621,7 @@ BOOST_AUTO_TEST_CASE(commands_run_in_a_container) {
   BOOST_REQUIRE(!ran.result);
   BOOST_TEST((ran.result.error().code == Error::Code::unavailable));
   BOOST_TEST(ran.result.error().message == "command timed out after 100 ms");
-  BOOST_TEST((std::chrono::steady_clock::now() - before < 2s));
+  BOOST_TEST((std::chrono::steady_clock::now() - before < patient(2s)));
   BOOST_TEST(until([&] { return exec(spec.id, {"sh", "-c", "ps | grep -c '[s]leep 99'"}).out == "0\n"; }));
   const Path group = runtime->cgroup("uid-1", "main").value();
   BOOST_TEST(until([&] {
@@ -842,7 +846,7 @@ BOOST_AUTO_TEST_CASE(removal_ends_whatever_runs_and_can_be_repeated) {
   start(container("uid-1", "sleep 1000", "other"));
   const auto before = std::chrono::steady_clock::now();
   remove("uid-1", false);
-  BOOST_TEST((std::chrono::steady_clock::now() - before < 2s));
+  BOOST_TEST((std::chrono::steady_clock::now() - before < patient(2s)));
   BOOST_TEST(events.exits.size() == 2u);
   BOOST_TEST(events.lost.empty());
   BOOST_TEST(std::filesystem::exists(directory / "root/pods/uid-1/journal"));
@@ -864,7 +868,7 @@ BOOST_AUTO_TEST_CASE(devices_are_guarded_by_bpf_where_there_is_no_v1_controller)
   const auto may = [&](const std::string& command) {
     auto leaf = tree->open("leaf");
     BOOST_REQUIRE(leaf);
-    auto ran = host::run({.argv = {"/bin/sh", "-c", command}, .cgroup = leaf->get()}, "", 5000);
+    auto ran = host::run({.argv = {"/bin/sh", "-c", command}, .cgroup = leaf->get()}, "", patient(5000));
     BOOST_REQUIRE(ran);
     return ran->wait_status == 0;
   };

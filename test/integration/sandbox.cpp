@@ -14,6 +14,8 @@
 #include <fstream>
 #include <thread>
 
+#include "test/patience.h"
+
 namespace keelson::test {
 
 using host::Output;
@@ -50,9 +52,9 @@ std::vector<Path> cgroup_v1_mounts() {
 void end(host::Child& child, int signal) {
   (void)host::send_signal(child.pidfd, signal);
   pollfd polled{child.pidfd.get(), POLLIN, 0};
-  if (::poll(&polled, 1, 15000) == 0) {
+  if (::poll(&polled, 1, patient(15000)) == 0) {
     (void)host::send_signal(child.pidfd, SIGKILL);
-    ::poll(&polled, 1, 5000);
+    ::poll(&polled, 1, patient(5000));
     BOOST_ERROR(fmt::format("process {} did not end after signal {}", child.identity.pid, signal));
   }
   auto status = host::reap(child.pidfd);
@@ -133,7 +135,8 @@ std::string Sandbox::what_is_left() const {
     if (line.find(directory_.string()) != std::string::npos) add("mount " + line);
   }
   const auto list = [&](const std::string& what, const std::string& command) {
-    auto output = host::run({.argv = {"/bin/bash", "-c", command}, .environment = kEnvironment}, "", kCommandTimeoutMs);
+    auto output =
+        host::run({.argv = {"/bin/bash", "-c", command}, .environment = kEnvironment}, "", patient(kCommandTimeoutMs));
     if (output && !output->out.empty()) add(what + ": " + output->out);
   };
   if (!ran_agent_) return left;
@@ -161,28 +164,29 @@ std::vector<std::string> Sandbox::in_namespace(const std::string& name_space, co
 }
 
 Output Sandbox::must_run(const std::vector<std::string>& command) {
-  auto output = host::run({.argv = command, .environment = kEnvironment}, "", kCommandTimeoutMs);
+  auto output = host::run({.argv = command, .environment = kEnvironment}, "", patient(kCommandTimeoutMs));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   BOOST_REQUIRE_MESSAGE(output->wait_status == 0, fmt::format("{}\n{}", fmt::join(command, " "), output->err));
   return *output;
 }
 
 Output Sandbox::shell(const std::string& script) {
-  auto output = host::run({.argv = {"/bin/bash", "-c", script}, .environment = kEnvironment}, "", kCommandTimeoutMs);
+  auto output =
+      host::run({.argv = {"/bin/bash", "-c", script}, .environment = kEnvironment}, "", patient(kCommandTimeoutMs));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   return *output;
 }
 
 Output Sandbox::on_node(const std::vector<std::string>& command) {
-  auto output =
-      host::run({.argv = in_namespace(name_, command, true), .environment = kEnvironment}, "", kCommandTimeoutMs);
+  auto output = host::run({.argv = in_namespace(name_, command, true), .environment = kEnvironment}, "",
+                          patient(kCommandTimeoutMs));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   return *output;
 }
 
 Output Sandbox::outside(const std::vector<std::string>& command) {
   auto output = host::run({.argv = in_namespace(name_ + "-out", command, false), .environment = kEnvironment}, "",
-                          kCommandTimeoutMs);
+                          patient(kCommandTimeoutMs));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   return *output;
 }
@@ -289,7 +293,7 @@ void Sandbox::import_test_image() {
 }
 
 bool Sandbox::eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
+  const auto deadline = std::chrono::steady_clock::now() + patient(limit);
   while (!holds()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(20ms);
@@ -300,7 +304,7 @@ bool Sandbox::eventually(const std::function<bool()>& holds, std::chrono::millis
 void Sandbox::require_eventually(std::string_view what, const std::function<bool()>& holds,
                                  std::chrono::milliseconds limit) {
   if (eventually(holds, limit)) return;
-  BOOST_FAIL(fmt::format("not within {} ms: {}\n--- pods\n{}\n--- agent log\n{}", limit.count(), what,
+  BOOST_FAIL(fmt::format("not within {} ms: {}\n--- pods\n{}\n--- agent log\n{}", patient(limit).count(), what,
                          agent_runs() ? ctl({"pods", "-o", "wide"}).out : "(no agent)", agent_log()));
 }
 

@@ -43,7 +43,7 @@ class Sandbox {
   pid_t agent_pid() const { return agent_->identity.pid; }
   std::string agent_log() const;
 
-  // --- commands. Output and wait status; 20 s at most.
+  // --- commands. Output and wait status; 45 s at most.
   host::Output ctl(const std::vector<std::string>& arguments);    // keelsonctl, must not fail to run
   host::Output on_node(const std::vector<std::string>& command);  // in the node's namespace and cgroup
   host::Output outside(const std::vector<std::string>& command);  // in the outside host's namespace
@@ -57,7 +57,7 @@ class Sandbox {
   // docker.io/library/busybox-test:latest: busybox-static with applets, and demo-echo.
   void import_test_image();
 
-  // --- waiting
+  // --- waiting; limits are those of an ordinary machine (test/patience.h)
   static bool eventually(const std::function<bool()>& holds,
                          std::chrono::milliseconds limit = std::chrono::seconds(10));
   // Fails the test with the agent's log when it does not come true.

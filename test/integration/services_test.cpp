@@ -9,8 +9,10 @@
 #include <string>
 
 #include "test/integration/sandbox.h"
+#include "test/patience.h"
 
 namespace host = keelson::host;
+using keelson::test::patient;
 using keelson::test::Sandbox;
 using namespace std::chrono_literals;
 
@@ -181,7 +183,7 @@ BOOST_FIXTURE_TEST_CASE(no_endpoint_is_refused_at_once, Node) {
                  "outside " << protocol << " " << ip << ": " << from_outside.err);
     }
   }
-  BOOST_TEST((std::chrono::steady_clock::now() - began < 4s));
+  BOOST_TEST((std::chrono::steady_clock::now() - began < patient(4s)));
 }
 
 BOOST_FIXTURE_TEST_CASE(addresses_and_node_ports_are_allocated_and_kept, Node) {
@@ -273,8 +275,8 @@ BOOST_FIXTURE_TEST_CASE(a_process_in_another_namespace_is_not_touched, Node) {
 BOOST_FIXTURE_TEST_CASE(a_node_port_cannot_be_bound_on_the_node_only, Node) {
   run_echo({"a"});
   const auto bind = [&](const std::string& prefix) {
-    return shell(fmt::format("echo $$ > {}/host/cgroup.procs; exec {} timeout 1 {} serve 30007", cgroup().string(),
-                             prefix, ask_command()));
+    return shell(fmt::format("echo $$ > {}/host/cgroup.procs; exec {} timeout {} {} serve 30007", cgroup().string(),
+                             prefix, patient(1), ask_command()));
   };
   const auto on_the_node = bind("nsenter --net=/run/netns/" + name());
   BOOST_TEST(on_the_node.err.find("Address already in use") != std::string::npos, on_the_node.err);

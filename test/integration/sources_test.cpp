@@ -23,12 +23,14 @@
 #include "agent/sources/sources.h"
 #include "etcd/client.h"
 #include "host/process.h"
+#include "test/patience.h"
 
 namespace keelson::sources {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using test::patient;
 
 std::string pod(std::string_view name, std::string_view image = "busybox") {
   return fmt::format(
@@ -46,7 +48,7 @@ struct TestDirectory {
 host::Output must_run(const std::vector<std::string>& argv, const std::vector<std::string>& environment = {}) {
   host::SpawnOptions options{.argv = argv, .environment = environment};
   options.environment.emplace_back("PATH=/usr/bin:/bin");
-  auto output = host::run(options, "", 20'000);
+  auto output = host::run(options, "", patient(20'000));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   BOOST_REQUIRE_MESSAGE(output->wait_status == 0, argv[0] + ": " + output->err);
   return *output;
@@ -93,7 +95,7 @@ struct Node : TestDirectory {
     start();
   }
 
-  bool until(const std::function<bool()>& holds, milliseconds limit = seconds(10)) {
+  bool until(const std::function<bool()>& holds, milliseconds limit = patient(seconds(10))) {
     const auto deadline = host::Clock::now() + limit;
     while (!holds() && host::Clock::now() < deadline) {
       auto tick = loop->after(milliseconds(2), [this] { loop->stop(); });
@@ -101,7 +103,7 @@ struct Node : TestDirectory {
     }
     return holds();
   }
-  void require_pods(const std::string& expected, milliseconds limit = seconds(10)) {
+  void require_pods(const std::string& expected, milliseconds limit = patient(seconds(10))) {
     BOOST_REQUIRE_MESSAGE(until([&] { return pods == expected; }, limit), "pods are " + pods + ", not " + expected);
   }
   void run_for(milliseconds time) {
@@ -243,7 +245,7 @@ class Etcd {
     if (!child_) return;
     BOOST_REQUIRE(host::send_signal(child_->pidfd, SIGKILL));
     pollfd ended{.fd = child_->pidfd.get(), .events = POLLIN};
-    BOOST_REQUIRE(::poll(&ended, 1, 10'000) == 1);
+    BOOST_REQUIRE(::poll(&ended, 1, patient(10'000)) == 1);
     BOOST_REQUIRE(host::reap(child_->pidfd));
     child_.reset();
   }
@@ -334,7 +336,7 @@ BOOST_FIXTURE_TEST_CASE(a_changed_file_acts_at_once, Node) {
     times.push_back(std::chrono::duration_cast<milliseconds>(last_change - begin));
   }
   BOOST_TEST_MESSAGE("file to state: quick quarter " << quick_quarter(times).count() << " ms");
-  BOOST_TEST(quick_quarter(times).count() < 100);
+  BOOST_TEST(quick_quarter(times).count() < patient(100));
   std::filesystem::remove(manifests() / "a.yaml");
   require_pods("");
 }
@@ -408,7 +410,7 @@ BOOST_FIXTURE_TEST_CASE(a_file_that_stays_open_for_writing_is_read_in_the_end, N
   require_pods("");
   std::ofstream file(manifests() / "a.yaml", std::ios::trunc);
   file << pod("a") << std::flush;
-  require_pods("a=file:busybox", seconds(5));
+  require_pods("a=file:busybox", patient(seconds(5)));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_directory_like_a_mounted_config_map_works, Node) {
@@ -684,7 +686,7 @@ BOOST_FIXTURE_TEST_CASE(a_key_that_is_put_or_deleted_acts_at_once, EtcdNode) {
     times.push_back(std::chrono::duration_cast<milliseconds>(last_change - begin));
   }
   BOOST_TEST_MESSAGE("put to state: quick quarter " << quick_quarter(times).count() << " ms");
-  BOOST_TEST(quick_quarter(times).count() < 50);
+  BOOST_TEST(quick_quarter(times).count() < patient(50));
 }
 
 BOOST_FIXTURE_TEST_CASE(etcd_may_be_killed_and_come_back, EtcdNode) {
@@ -751,11 +753,11 @@ BOOST_FIXTURE_TEST_CASE(of_several_endpoints_the_one_that_answers_is_used, EtcdN
 
 BOOST_FIXTURE_TEST_CASE(etcd_on_a_unix_socket_works, EtcdNode) {
   settings.etcd_servers = {etcd.start_on_socket()};
-  auto client = etcd::Client::create(*loop, {.servers = settings.etcd_servers, .deadline = seconds(15)});
+  auto client = etcd::Client::create(*loop, {.servers = settings.etcd_servers, .deadline = patient(seconds(15))});
   BOOST_REQUIRE(client);
   bool up = false;
   (*client)->range({.key = "x"}, [&](const auto& answer) { up = answer.has_value(); });
-  BOOST_REQUIRE(until([&] { return up; }, seconds(15)));
+  BOOST_REQUIRE(until([&] { return up; }, patient(seconds(15))));
   start();
   require_pods("");
   (*client)->put({.key = key("a"), .value = pod("a")}, [](const auto&) {});
@@ -783,13 +785,13 @@ BOOST_FIXTURE_TEST_CASE(etcd_with_tls_and_client_certificates_works_and_stranger
                             .ca_file = *this / "ca.pem",
                             .cert_file = *this / "client.pem",
                             .key_file = *this / "client.key",
-                            .deadline = seconds(15)};
+                            .deadline = patient(seconds(15))};
   auto client = etcd::Client::create(*loop, good);
   BOOST_REQUIRE_MESSAGE(client, client.error().message);
   bool up = false;
   (*client)->put({.key = "/registry/hosts/node1/a", .value = pod("a")},
                  [&](const auto& answer) { up = answer.has_value(); });
-  BOOST_REQUIRE(until([&] { return up; }, seconds(15)));
+  BOOST_REQUIRE(until([&] { return up; }, patient(seconds(15))));
 
   settings.etcd_servers = good.servers;
   settings.etcd_ca_file = good.ca_file;

@@ -6,7 +6,9 @@
 #include <string>
 
 #include "test/integration/sandbox.h"
+#include "test/patience.h"
 
+using keelson::test::patient;
 using keelson::test::Sandbox;
 using namespace std::chrono_literals;
 
@@ -81,17 +83,18 @@ BOOST_FIXTURE_TEST_CASE(kill_9_of_the_agent_leaves_pods_and_connections, Node) {
 }
 
 BOOST_FIXTURE_TEST_CASE(an_exit_while_the_agent_is_away_is_not_lost, Node) {
-  write_manifest("once.yaml", R"(
+  write_manifest("once.yaml", fmt::format(R"(
 apiVersion: v1
 kind: Pod
-metadata: {name: once}
+metadata: {{name: once}}
 spec:
   restartPolicy: Never
-  containers: [{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sh, -c, "sleep 2; exit 42"]}]
-)");
+  containers: [{{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sh, -c, "sleep {}; exit 42"]}}]
+)",
+                                          patient(2)));
   require_eventually("it runs", [&] { return pod_value("once", "/status/phase") == "Running"; });
   stop_agent(SIGKILL);
-  shell("sleep 2.5");
+  shell(fmt::format("sleep {}.5", patient(2)));
   start_agent();
   require_eventually("its exit code is told", [&] {
     return pod_value("once", "/status/containerStatuses/0/state/terminated/exitCode") == "42";
