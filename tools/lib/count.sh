@@ -6,19 +6,20 @@ count_start() {
   count_passed=0 count_failed=0 count_skipped=0
 }
 
-# A Boost.Test program. One that ends without its report (a crash, a time-out) counts as
-# one failure more than it reported.
-count_boost_test() { # PROGRAM TIMEOUT
+# A Boost.Test program; RUNNER, if given, is what runs it elsewhere. One that ends without
+# its report (a crash, a time-out) counts as one failure more than it reported.
+count_boost_test() { # PROGRAM TIMEOUT [RUNNER…]
   local name log junit status=0 total bad skipped
-  name=$(basename "$1")
+  name=$(basename "$1")${count_suffix:-}
   [[ $1 == *build-tsan* ]] && name=tsan_$name
   [[ $1 == *build-debug* ]] && name=asan_$name
   log=$count_logs/$name.log
-  timeout --kill-after=10 "$2" "$1" --logger=HRF,test_suite,stdout --catch_system_errors=no --color_output=no \
+  timeout --kill-after=10 "$2" "${@:3}" "$1" --logger=HRF,test_suite,stdout --catch_system_errors=no --color_output=no \
     >"$log" 2>&1 </dev/null || status=$?
   # Not by Boost 1.74's JUnit logger, which crashes on messages that hold binary data.
   total=$(grep -ac 'Entering test case' "$log" || true)
-  skipped=$(grep -ac 'Test case .* is skipped' "$log" || true)
+  # Those that a filter of the caller's leaves out are "disabled".
+  skipped=$({ grep -a 'Test case .* is skipped' "$log" || true; } | grep -avc 'because disabled' || true)
   total=$((total + skipped))
   bad=$({ grep -aoE 'error: in "[^"]*"' "$log" || true; } | sort -u | wc -l)
   ((bad > total)) && bad=$total
@@ -36,11 +37,18 @@ count_boost_test() { # PROGRAM TIMEOUT
   fi
 }
 
+# A command that counts for itself ends with the line of count_finish: its lines are shown
+# and its sums added. Any other is one test.
 count_command() { # NAME TIMEOUT COMMAND…
   local name=$1 limit=$2 log=$count_logs/$1.log status=0
   shift 2
   timeout --kill-after=30 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
-  if ((status == 77)); then
+  if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+    sed '$d' "$log"
+    count_passed=$((count_passed + BASH_REMATCH[1]))
+    count_failed=$((count_failed + BASH_REMATCH[2]))
+    count_skipped=$((count_skipped + BASH_REMATCH[3]))
+  elif ((status == 77)); then
     count_skipped=$((count_skipped + 1))
     echo "skipped $name: $(tail -n 1 "$log")"
   elif ((status)); then

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# The integration programs on Debian's kernel 6.1 with a pure cgroup v2.
+exec "$(dirname "$0")/integration" 6.1 "$@"
