@@ -37,7 +37,7 @@ Manifest decode_manifest(std::string_view text);
 // One object of the kind asked for; kind and apiVersion may be absent. Unknown
 // fields are ignored here.
 template <typename T>
-host::Result<T> decode_json(std::string_view text);  // Pod, Service, Endpoints, ConfigMap, Secret, Status
+host::Result<T> decode_json(std::string_view text);  // every kind of resource.h, Status and WatchEvent
 template <typename T>
 std::string encode_json(const T& object);  // one line; kind and apiVersion first
 std::string encode_json(const Object& object);

@@ -12,20 +12,20 @@ namespace keelson::api {
 
 namespace {
 
-std::string_view word_for(Node::Kind kind) {
+std::string_view word_for(Value::Kind kind) {
   switch (kind) {
-    case Node::Kind::null:
+    case Value::Kind::null:
       return "null";
-    case Node::Kind::boolean:
+    case Value::Kind::boolean:
       return "bool";
-    case Node::Kind::integer:
-    case Node::Kind::real:
+    case Value::Kind::integer:
+    case Value::Kind::real:
       return "number";
-    case Node::Kind::string:
+    case Value::Kind::string:
       return "string";
-    case Node::Kind::list:
+    case Value::Kind::list:
       return "array";
-    case Node::Kind::object:
+    case Value::Kind::object:
       return "object";
   }
   return "value";
@@ -103,22 +103,29 @@ class Decoder {
  public:
   explicit Decoder(Remarks& remarks) : remarks_(remarks) {}
 
-  void structure(const Type& type, const Node& node, void* object) {
-    if (node.kind == Node::Kind::null) return;
-    if (node.kind != Node::Kind::object) {
+  void structure(const Type& type, const Value& node, void* object) {
+    if (node.kind == Value::Kind::null) return;
+    if (node.kind != Value::Kind::object) {
       error(node.line, fmt::format("cannot unmarshal {} into Go value of type {}", word_for(node.kind), type.name));
       return;
     }
     std::vector<const Field*> seen;
-    const bool root = path_.empty();
-    for (const Node::Member& member : node.members) {
-      if (root && (member.key == "kind" || member.key == "apiVersion")) continue;  // who called has read them
+    const bool whole = path_.empty() || type.has_type_meta;
+    for (const Value::Member& member : node.members) {
+      if (whole && (member.key == "kind" || member.key == "apiVersion")) continue;  // who called has read them
       void* holder = object;
       const Field* field = find_field(type, member.key, holder);
       const Scope scope(*this, member.key, member.line);
       if (field == nullptr) {
         unknown(member.line);
       } else if (std::find(seen.begin(), seen.end(), field) != seen.end()) {
+        if (remarks_.last_duplicate_wins) {
+          duplicate(member.line);
+          if (field->access->reset != nullptr) field->access->reset(field->at(holder));
+          owner_ = &type;
+          this->member(*field, *member.value, field->at(holder));
+          continue;
+        }
         error(member.line, fmt::format("key \"{}\" already set in map", member.key));
       } else {
         seen.push_back(field);
@@ -158,16 +165,16 @@ class Decoder {
     size_t length_;
   };
 
-  void member(const Field& field, const Node& node, void* member) {
+  void member(const Field& field, const Value& node, void* member) {
     const Access& access = *field.access;
-    if (node.kind == Node::Kind::null) return;
+    if (node.kind == Value::Kind::null) return;
     switch (access.shape) {
       case Shape::one:
       case Shape::optional:
         value(access, field, node, access.make(member));
         return;
       case Shape::list: {
-        if (node.kind != Node::Kind::list) {
+        if (node.kind != Value::Kind::list) {
           mismatch(node, field,
                    fmt::format("[]{}", access.type != nullptr ? access.type().name : word_for(access.kind)));
           return;
@@ -179,16 +186,21 @@ class Decoder {
         return;
       }
       case Shape::map: {
-        if (node.kind != Node::Kind::object) {
+        if (node.kind != Value::Kind::object) {
           mismatch(node, field, fmt::format("map[string]{}", word_for(access.kind)));
           return;
         }
-        for (const Node::Member& entry : node.members) {
+        for (const Value::Member& entry : node.members) {
           if (exhausted()) return;
           const Scope scope(*this, Scope::Key{entry.key}, entry.line);
           const size_t before = access.size(member);
           void* target = access.entry(member, std::string(entry.key));
           if (access.size(member) == before) {
+            if (remarks_.last_duplicate_wins) {
+              duplicate(entry.line);
+              value(access, field, *entry.value, target);
+              continue;
+            }
             error(entry.line, fmt::format("key \"{}\" already set in map", entry.key));
             continue;
           }
@@ -199,10 +211,10 @@ class Decoder {
     }
   }
 
-  void value(const Access& access, const Field& field, const Node& node, void* target) {
+  void value(const Access& access, const Field& field, const Value& node, void* target) {
     if (exhausted()) return;
     --remarks_.budget;
-    if (node.kind == Node::Kind::null) return;
+    if (node.kind == Value::Kind::null) return;
     const auto wrong_type = [&] { mismatch(node, field, word_for(access.kind)); };
     switch (access.kind) {
       case Kind::structure: {
@@ -212,33 +224,33 @@ class Decoder {
         return;
       }
       case Kind::string:
-        if (node.kind != Node::Kind::string) return wrong_type();
+        if (node.kind != Value::Kind::string) return wrong_type();
         if (access.shape != Shape::map && node.text.find('\0') != std::string_view::npos) {
           return error(node.line, "must not contain a NUL character");
         }
         *static_cast<std::string*>(target) = node.text;
         return;
       case Kind::boolean:
-        if (node.kind != Node::Kind::boolean) return wrong_type();
+        if (node.kind != Value::Kind::boolean) return wrong_type();
         *static_cast<bool*>(target) = node.flag;
         return;
       case Kind::int32:
-        if (node.kind != Node::Kind::integer) return wrong_type();
+        if (node.kind != Value::Kind::integer) return wrong_type();
         if (!to_number(node.text, *static_cast<int32_t*>(target))) out_of_range(node, field, access.kind);
         return;
       case Kind::int64:
-        if (node.kind != Node::Kind::integer) return wrong_type();
+        if (node.kind != Value::Kind::integer) return wrong_type();
         if (!to_number(node.text, *static_cast<int64_t*>(target))) out_of_range(node, field, access.kind);
         return;
       case Kind::bytes: {
-        if (node.kind != Node::Kind::string) return wrong_type();
+        if (node.kind != Value::Kind::string) return wrong_type();
         auto bytes = decode_base64(node.text);
         if (!bytes) return error(node.line, "illegal base64 data");
         static_cast<Bytes*>(target)->data = std::move(*bytes);
         return;
       }
       case Kind::quantity: {
-        if (node.kind == Node::Kind::boolean || node.kind == Node::Kind::list || node.kind == Node::Kind::object) {
+        if (node.kind == Value::Kind::boolean || node.kind == Value::Kind::list || node.kind == Value::Kind::object) {
           return wrong_type();
         }
         auto quantity = parse_quantity(node.text);
@@ -248,14 +260,14 @@ class Decoder {
         return;
       }
       case Kind::time: {
-        if (node.kind != Node::Kind::string) return wrong_type();
+        if (node.kind != Value::Kind::string) return wrong_type();
         auto time = parse_time(node.text);
         if (!time) return error(node.line, time.error().message);
         *static_cast<Time*>(target) = *time;
         return;
       }
       case Kind::micro_time: {
-        if (node.kind != Node::Kind::string) return wrong_type();
+        if (node.kind != Value::Kind::string) return wrong_type();
         auto time = parse_micro_time(node.text);
         if (!time) return error(node.line, time.error().message);
         *static_cast<MicroTime*>(target) = *time;
@@ -263,10 +275,10 @@ class Decoder {
       }
       case Kind::int_or_string: {
         auto& port = *static_cast<IntOrString*>(target);
-        port.is_string = node.kind == Node::Kind::string;
+        port.is_string = node.kind == Value::Kind::string;
         if (port.is_string) {
           port.text = node.text;
-        } else if (node.kind != Node::Kind::integer) {
+        } else if (node.kind != Value::Kind::integer) {
           wrong_type();
         } else if (!to_number(node.text, port.number)) {
           out_of_range(node, field, Kind::int32);
@@ -293,13 +305,19 @@ class Decoder {
     }
   }
 
-  void mismatch(const Node& node, const Field& field, std::string_view wanted) {
-    const bool quote = wanted == "string" && node.kind != Node::Kind::list && node.kind != Node::Kind::object;
+  void duplicate(int line) {
+    if (remarks_.unknown.size() < Remarks::kMost) {
+      remarks_.unknown.push_back({path_, line, fmt::format("duplicate field \"{}\"", path_)});
+    }
+  }
+
+  void mismatch(const Value& node, const Field& field, std::string_view wanted) {
+    const bool quote = wanted == "string" && node.kind != Value::Kind::list && node.kind != Value::Kind::object;
     error(node.line, fmt::format("cannot unmarshal {} into Go struct field {}.{} of type {}{}", word_for(node.kind),
                                  owner_->name, field.name, wanted, quote ? ": write it in quotes" : ""));
   }
 
-  void out_of_range(const Node& node, const Field& field, Kind kind) {
+  void out_of_range(const Value& node, const Field& field, Kind kind) {
     error(node.line, fmt::format("cannot unmarshal number {} into Go struct field {}.{} of type {}", node.text,
                                  owner_->name, field.name, word_for(kind)));
   }
@@ -320,7 +338,7 @@ class Decoder {
 
 }  // namespace
 
-void decode(const Type& type, const Node& node, void* object, Remarks& remarks) {
+void decode(const Type& type, const Value& node, void* object, Remarks& remarks) {
   Decoder(remarks).structure(type, node, object);
 }
 

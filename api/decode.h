@@ -23,12 +23,14 @@ struct Remarks {
 
   std::vector<Remark> errors;
   std::vector<Remark> unknown;  // fields that the type does not have
+  // A key that repeats: an error, or told in `unknown` with the last one winning, as Kubernetes has it.
+  bool last_duplicate_wins = false;
   bool want_lines = false;
   std::vector<std::pair<std::string, int>> lines;  // of every field, when wanted
   size_t budget = kMaxValues;                      // values still to be decoded: aliases count each time
 };
 
 // Fills `object`, a struct of that type. With errors the object is worth nothing.
-void decode(const Type& type, const Node& node, void* object, Remarks& remarks);
+void decode(const Type& type, const Value& node, void* object, Remarks& remarks);
 
 }  // namespace keelson::api

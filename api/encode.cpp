@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "api/codec.h"
+#include "api/resource.h"
 #include "api/schema.h"
 #include "api/tree.h"
 
@@ -204,9 +205,12 @@ void write_struct(const Type& type, const void* object, std::string& out) {
 
 }  // namespace
 
+void append_json_fields(std::string& out, const Type& type, const void* object) { write_struct(type, object, out); }
+
 template <typename T>
 std::string encode_json(const T& object) {
-  std::string out = fmt::format(R"({{"kind":"{}","apiVersion":"{}")", T::kKind, T::kApiVersion);
+  std::string out = "{";
+  if constexpr (!T::kKind.empty()) out = fmt::format(R"({{"kind":"{}","apiVersion":"{}")", T::kKind, T::kApiVersion);
   write_struct(type_of<T>(), &object, out);
   out += '}';
   return out;
@@ -236,6 +240,23 @@ template std::string encode_json(const Endpoints&);
 template std::string encode_json(const ConfigMap&);
 template std::string encode_json(const Secret&);
 template std::string encode_json(const Status&);
+template std::string encode_json(const Node&);
+template std::string encode_json(const ReplicationController&);
+template std::string encode_json(const Scale&);
+template std::string encode_json(const Namespace&);
+template std::string encode_json(const Event&);
+template std::string encode_json(const EventsEvent&);
+template std::string encode_json(const EndpointSlice&);
+template std::string encode_json(const Lease&);
+template std::string encode_json(const DeleteOptions&);
+template std::string encode_json(const Binding&);
+template std::string encode_json(const Eviction&);
+template std::string encode_json(const WatchEvent&);
+template std::string encode_json(const ServiceAccount&);
+template std::string encode_json(const TokenRequest&);
+template std::string encode_json(const SelfSubjectReview&);
+template std::string encode_json(const SelfSubjectAccessReview&);
+template std::string encode_json(const SelfSubjectRulesReview&);
 template std::string encode_json_list(const std::vector<Pod>&);
 template std::string encode_json_list(const std::vector<Service>&);
 template std::string encode_json_list(const std::vector<Endpoints>&);

@@ -44,27 +44,27 @@ class JsonHandler {
  public:
   JsonHandler(Tree& tree, const LineStream& stream) : tree_(tree), stream_(stream) {}
 
-  bool Null() { return add(tree_.make(Node::Kind::null, stream_.line())); }
+  bool Null() { return add(tree_.make(Value::Kind::null, stream_.line())); }
   bool Bool(bool value) {
-    Node* node = tree_.make(Node::Kind::boolean, stream_.line());
+    Value* node = tree_.make(Value::Kind::boolean, stream_.line());
     node->flag = value;
     return add(node);
   }
   bool RawNumber(const char* text, rapidjson::SizeType length, bool) {
     const std::string_view number(text, length);
     const bool real = number.find_first_of(".eE") != std::string_view::npos;
-    return scalar(real ? Node::Kind::real : Node::Kind::integer, number);
+    return scalar(real ? Value::Kind::real : Value::Kind::integer, number);
   }
   bool String(const char* text, rapidjson::SizeType length, bool) {
-    return scalar(Node::Kind::string, std::string_view(text, length));
+    return scalar(Value::Kind::string, std::string_view(text, length));
   }
   bool Key(const char* text, rapidjson::SizeType length, bool) {
     open_.back().key = tree_.keep(std::string_view(text, length));
     open_.back().key_line = stream_.line();
     return true;
   }
-  bool StartObject() { return open(Node::Kind::object); }
-  bool StartArray() { return open(Node::Kind::list); }
+  bool StartObject() { return open(Value::Kind::object); }
+  bool StartArray() { return open(Value::Kind::list); }
   bool EndObject(rapidjson::SizeType) { return close(); }
   bool EndArray(rapidjson::SizeType) { return close(); }
 
@@ -75,24 +75,24 @@ class JsonHandler {
   bool Uint64(uint64_t) { return false; }
   bool Double(double) { return false; }
 
-  const Node* root = nullptr;
+  const Value* root = nullptr;
   std::string error;
 
  private:
   struct Open {
-    Node* node = nullptr;
+    Value* node = nullptr;
     std::string_view key;
     int key_line = 0;
-    std::vector<Node::Member> members;
+    std::vector<Value::Member> members;
   };
 
-  bool scalar(Node::Kind kind, std::string_view text) {
-    Node* node = tree_.make(kind, stream_.line());
+  bool scalar(Value::Kind kind, std::string_view text) {
+    Value* node = tree_.make(kind, stream_.line());
     node->text = tree_.keep(text);
     return add(node);
   }
 
-  bool open(Node::Kind kind) {
+  bool open(Value::Kind kind) {
     if (open_.size() == static_cast<size_t>(kMaxDepth)) {
       error = fmt::format("nested more than {} levels deep", kMaxDepth);
       return false;
@@ -108,7 +108,7 @@ class JsonHandler {
     return add(closed.node);
   }
 
-  bool add(const Node* node) {
+  bool add(const Value* node) {
     if (!tree_.count()) {
       error = fmt::format("more than {} values", kMaxValues);
       return false;
@@ -118,7 +118,7 @@ class JsonHandler {
       return true;
     }
     Open& parent = open_.back();
-    const bool list = parent.node->kind == Node::Kind::list;
+    const bool list = parent.node->kind == Value::Kind::list;
     parent.members.push_back({.key = parent.key, .line = list ? node->line : parent.key_line, .value = node});
     return true;
   }
@@ -130,7 +130,7 @@ class JsonHandler {
 
 }  // namespace
 
-std::expected<const Node*, SyntaxError> read_json(std::string_view text, Tree& tree, int first_line, size_t& used) {
+std::expected<const Value*, SyntaxError> read_json(std::string_view text, Tree& tree, int first_line, size_t& used) {
   if (text.size() > kMaxText) {
     return std::unexpected(SyntaxError{first_line, fmt::format("larger than {} bytes", kMaxText)});
   }

@@ -6,6 +6,7 @@
 
 #include "api/codec.h"
 #include "api/decode.h"
+#include "api/resource.h"
 #include "api/tree.h"
 
 namespace keelson::api {
@@ -19,10 +20,10 @@ namespace {
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 constexpr size_t kMostProblems = 1'000;  // of one text
 
-using DecodeObject = Decoded (*)(const Node& node, Remarks& remarks);
+using DecodeObject = Decoded (*)(const Value& node, Remarks& remarks);
 
 template <typename T>
-Decoded decode_as(const Node& node, Remarks& remarks) {
+Decoded decode_as(const Value& node, Remarks& remarks) {
   T object;
   decode(type_of<T>(), node, &object, remarks);
   return {.object = std::move(object), .line = node.line, .warnings = {}, .field_lines = std::move(remarks.lines)};
@@ -44,8 +45,8 @@ const KnownKind* known_kind(std::string_view kind) {
 }
 
 // "Pod default/web", as far as the tree can be read.
-std::string name_of(const Node& node, std::string_view kind) {
-  const Node* metadata = node.find("metadata");
+std::string name_of(const Value& node, std::string_view kind) {
+  const Value* metadata = node.find("metadata");
   if (metadata == nullptr || metadata->string("name").empty()) return std::string(kind);
   const std::string_view space = metadata->string("namespace");
   return to_string(ObjectKey{std::string(kind), std::string(space.empty() ? "default" : space),
@@ -92,9 +93,9 @@ class ManifestReader {
 
   void not_json(std::string_view text, int line, const SyntaxError& json_error) {
     Tree tree;
-    std::vector<const Node*> documents;
+    std::vector<const Value*> documents;
     if (read_yaml(text, tree, line, documents)) {
-      for (const Node* root : documents) document(*root, "", 0);
+      for (const Value* root : documents) document(*root, "", 0);
     } else {
       problem(json_error.line, "", "", "invalid JSON: " + json_error.message);
     }
@@ -138,20 +139,20 @@ class ManifestReader {
   void yaml_part(std::string_view text, int line) {
     if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return;
     Tree tree;
-    std::vector<const Node*> documents;
+    std::vector<const Value*> documents;
     auto read = read_yaml(text, tree, line, documents);
-    for (const Node* root : documents) document(*root, "", 0);
+    for (const Value* root : documents) document(*root, "", 0);
     if (!read) problem(read.error().line, "", "", "invalid YAML: " + read.error().message);
   }
 
   // `implied` is the kind that a typed List gives its items.
-  void document(const Node& node, std::string_view implied, int lists) {
-    if (node.kind == Node::Kind::null) return;
-    if (node.kind != Node::Kind::object) {
+  void document(const Value& node, std::string_view implied, int lists) {
+    if (node.kind == Value::Kind::null) return;
+    if (node.kind != Value::Kind::object) {
       return problem(node.line, "", "", "must be an object with apiVersion, kind and metadata");
     }
     if (budget_ == 0) return;
-    const Node* kind_node = node.find("kind");
+    const Value* kind_node = node.find("kind");
     std::string_view kind = node.string("kind");
     std::string_view version = node.string("apiVersion");
     if (kind_node == nullptr && !implied.empty()) {
@@ -174,15 +175,15 @@ class ManifestReader {
     object(node, *known);
   }
 
-  void list(const Node& node, std::string_view kind, std::string_view item_kind, int lists) {
-    const Node* items = node.find("items");
-    if (items == nullptr || items->kind == Node::Kind::null) return;
-    if (items->kind != Node::Kind::list) return problem(items->line, std::string(kind), "items", "must be a list");
+  void list(const Value& node, std::string_view kind, std::string_view item_kind, int lists) {
+    const Value* items = node.find("items");
+    if (items == nullptr || items->kind == Value::Kind::null) return;
+    if (items->kind != Value::Kind::list) return problem(items->line, std::string(kind), "items", "must be a list");
     if (lists == 4) return problem(node.line, std::string(kind), "", "Lists nested too deeply");
-    for (const Node::Member& item : items->members) document(*item.value, item_kind, lists + 1);
+    for (const Value::Member& item : items->members) document(*item.value, item_kind, lists + 1);
   }
 
-  void object(const Node& node, const KnownKind& known) {
+  void object(const Value& node, const KnownKind& known) {
     Remarks remarks;
     remarks.want_lines = true;
     remarks.budget = budget_;
@@ -246,8 +247,8 @@ Result<T> decode_json(std::string_view text) {
   if (text.find_first_not_of(" \t\r\n", used) != std::string_view::npos) {
     return invalid((*root)->line, "more text behind the object");
   }
-  const Node& node = **root;
-  if (node.kind != Node::Kind::object) return invalid(node.line, "not an object");
+  const Value& node = **root;
+  if (node.kind != Value::Kind::object) return invalid(node.line, "not an object");
   for (const auto& [key, expected] : {std::pair("kind", T::kKind), std::pair("apiVersion", T::kApiVersion)}) {
     if (node.find(key) != nullptr && node.string(key) != expected) {
       return invalid(node.line, fmt::format("{} is \"{}\", not \"{}\"", key, node.string(key), expected));
@@ -270,5 +271,22 @@ template Result<Endpoints> decode_json(std::string_view);
 template Result<ConfigMap> decode_json(std::string_view);
 template Result<Secret> decode_json(std::string_view);
 template Result<Status> decode_json(std::string_view);
+template Result<Node> decode_json(std::string_view);
+template Result<ReplicationController> decode_json(std::string_view);
+template Result<Scale> decode_json(std::string_view);
+template Result<Namespace> decode_json(std::string_view);
+template Result<Event> decode_json(std::string_view);
+template Result<EventsEvent> decode_json(std::string_view);
+template Result<EndpointSlice> decode_json(std::string_view);
+template Result<Lease> decode_json(std::string_view);
+template Result<DeleteOptions> decode_json(std::string_view);
+template Result<Binding> decode_json(std::string_view);
+template Result<Eviction> decode_json(std::string_view);
+template Result<WatchEvent> decode_json(std::string_view);
+template Result<ServiceAccount> decode_json(std::string_view);
+template Result<TokenRequest> decode_json(std::string_view);
+template Result<SelfSubjectReview> decode_json(std::string_view);
+template Result<SelfSubjectAccessReview> decode_json(std::string_view);
+template Result<SelfSubjectRulesReview> decode_json(std::string_view);
 
 }  // namespace keelson::api

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "api/codec.h"
+#include "api/resource.h"
 #include "api/schema.h"
 #include "api/tree.h"
 
@@ -393,34 +394,51 @@ std::optional<Unknown> read_envelope(std::string_view bytes) {
 
 }  // namespace
 
-template <typename T>
-Result<T> decode_protobuf(std::string_view bytes) {
-  const auto invalid = [](std::string_view what) {
-    return fail(Error::Code::invalid, fmt::format("invalid {}: {}", T::kKind, what));
+Result<void> decode_protobuf(const Type& type, std::string_view kind, std::string_view api_version,
+                             std::string_view bytes, void* object) {
+  const auto invalid = [&](std::string_view what) {
+    return fail(Error::Code::invalid, fmt::format("invalid {}: {}", kind, what));
   };
   if (bytes.size() > kMaxText) return invalid(fmt::format("larger than {} bytes", kMaxText));
   const auto unknown = read_envelope(bytes);
   if (!unknown) return invalid("not in Kubernetes' protobuf envelope");
-  if (unknown->kind != T::kKind || unknown->api_version != T::kApiVersion) {
+  if (unknown->kind != kind || unknown->api_version != api_version) {
     return invalid(fmt::format("it is {} {}", unknown->api_version, unknown->kind));
   }
-  T object;
   ProtobufDecoder decoder;
-  if (!decoder.message(type_of<T>(), unknown->raw, &object)) return invalid(decoder.error());
+  if (!decoder.message(type, unknown->raw, object)) return invalid(decoder.error());
+  return {};
+}
+
+std::string encode_protobuf(const Type& type, std::string_view kind, std::string_view api_version, const void* object) {
+  std::string meta;
+  put_bytes(meta, 1, api_version);
+  put_bytes(meta, 2, kind);
+  std::string out(kMagic);
+  put_bytes(out, 1, meta);
+  put_bytes(out, 2, message_of(type, object));
+  put_bytes(out, 3, "");  // contentEncoding
+  put_bytes(out, 4, "");  // contentType
+  return out;
+}
+
+std::optional<TypeMeta> type_meta_of_protobuf(std::string_view bytes) {
+  const auto unknown = read_envelope(bytes);
+  if (!unknown) return std::nullopt;
+  return TypeMeta{std::string(unknown->api_version), std::string(unknown->kind)};
+}
+
+template <typename T>
+Result<T> decode_protobuf(std::string_view bytes) {
+  T object;
+  auto decoded = decode_protobuf(type_of<T>(), T::kKind, T::kApiVersion, bytes, &object);
+  if (!decoded) return std::unexpected(std::move(decoded.error()));
   return object;
 }
 
 template <typename T>
 std::string encode_protobuf(const T& object) {
-  std::string meta;
-  put_bytes(meta, 1, T::kApiVersion);
-  put_bytes(meta, 2, T::kKind);
-  std::string out(kMagic);
-  put_bytes(out, 1, meta);
-  put_bytes(out, 2, message_of(type_of<T>(), &object));
-  put_bytes(out, 3, "");  // contentEncoding
-  put_bytes(out, 4, "");  // contentType
-  return out;
+  return encode_protobuf(type_of<T>(), T::kKind, T::kApiVersion, &object);
 }
 
 template Result<Pod> decode_protobuf(std::string_view);
@@ -428,12 +446,44 @@ template Result<Service> decode_protobuf(std::string_view);
 template Result<Endpoints> decode_protobuf(std::string_view);
 template Result<ConfigMap> decode_protobuf(std::string_view);
 template Result<Secret> decode_protobuf(std::string_view);
-template Result<api::Status> decode_protobuf(std::string_view);
+template Result<Status> decode_protobuf(std::string_view);
+template Result<Node> decode_protobuf(std::string_view);
+template Result<ReplicationController> decode_protobuf(std::string_view);
+template Result<Scale> decode_protobuf(std::string_view);
+template Result<Namespace> decode_protobuf(std::string_view);
+template Result<Event> decode_protobuf(std::string_view);
+template Result<EventsEvent> decode_protobuf(std::string_view);
+template Result<EndpointSlice> decode_protobuf(std::string_view);
+template Result<Lease> decode_protobuf(std::string_view);
+template Result<DeleteOptions> decode_protobuf(std::string_view);
+template Result<Binding> decode_protobuf(std::string_view);
+template Result<Eviction> decode_protobuf(std::string_view);
+template Result<ServiceAccount> decode_protobuf(std::string_view);
+template Result<TokenRequest> decode_protobuf(std::string_view);
+template Result<SelfSubjectReview> decode_protobuf(std::string_view);
+template Result<SelfSubjectAccessReview> decode_protobuf(std::string_view);
+template Result<SelfSubjectRulesReview> decode_protobuf(std::string_view);
 template std::string encode_protobuf(const Pod&);
 template std::string encode_protobuf(const Service&);
 template std::string encode_protobuf(const Endpoints&);
 template std::string encode_protobuf(const ConfigMap&);
 template std::string encode_protobuf(const Secret&);
-template std::string encode_protobuf(const api::Status&);
+template std::string encode_protobuf(const Status&);
+template std::string encode_protobuf(const Node&);
+template std::string encode_protobuf(const ReplicationController&);
+template std::string encode_protobuf(const Scale&);
+template std::string encode_protobuf(const Namespace&);
+template std::string encode_protobuf(const Event&);
+template std::string encode_protobuf(const EventsEvent&);
+template std::string encode_protobuf(const EndpointSlice&);
+template std::string encode_protobuf(const Lease&);
+template std::string encode_protobuf(const DeleteOptions&);
+template std::string encode_protobuf(const Binding&);
+template std::string encode_protobuf(const Eviction&);
+template std::string encode_protobuf(const ServiceAccount&);
+template std::string encode_protobuf(const TokenRequest&);
+template std::string encode_protobuf(const SelfSubjectReview&);
+template std::string encode_protobuf(const SelfSubjectAccessReview&);
+template std::string encode_protobuf(const SelfSubjectRulesReview&);
 
 }  // namespace keelson::api

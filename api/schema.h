@@ -1,6 +1,6 @@
 #pragma once
-// The one description of each API type. The JSON, YAML and protobuf codecs are
-// driven by it; OpenAPI and patches will be. Tables live in schema_<header>.cpp,
+// The one description of each API type. The JSON, YAML and protobuf codecs,
+// OpenAPI and patches are driven by it. Tables live in schema_<header>.cpp,
 // in the order in which Kubernetes prints the fields.
 //
 // Types are erased: a codec walks a Type with a pointer to the struct and never
@@ -136,6 +136,8 @@ struct Field {
 struct Type {
   std::string_view name;  // Kubernetes' name of the struct
   std::span<const Field> fields;
+  std::string_view package = "core.v1";  // as in io.k8s.api.core.v1.Pod; "apis.meta.v1" is apimachinery's
+  bool has_type_meta = false;            // a kind of its own: may carry kind and apiVersion
 };
 
 // The field of that JSON name, those of inlined structs included: `object` is

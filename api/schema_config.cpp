@@ -13,7 +13,7 @@ const Type& type_of<ConfigMap>() {
       field<&ConfigMap::data>(2, "data"),
       field<&ConfigMap::binary_data>(3, "binaryData"),
   };
-  static constexpr Type kType{"ConfigMap", kFields};
+  static constexpr Type kType{.name = "ConfigMap", .fields = kFields, .has_type_meta = true};
   return kType;
 }
 
@@ -24,7 +24,7 @@ const Type& type_of<Secret>() {
       field<&Secret::data>(2, "data"),         field<&Secret::string_data>(4, "stringData"),
       field<&Secret::type>(3, "type"),
   };
-  static constexpr Type kType{"Secret", kFields};
+  static constexpr Type kType{.name = "Secret", .fields = kFields, .has_type_meta = true};
   return kType;
 }
 

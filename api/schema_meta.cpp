@@ -15,7 +15,7 @@ const Type& type_of<OwnerReference>() {
       field<&OwnerReference::controller>(6, "controller"),
       field<&OwnerReference::block_owner_deletion>(7, "blockOwnerDeletion"),
   };
-  static constexpr Type kType{"OwnerReference", kFields};
+  static constexpr Type kType{.name = "OwnerReference", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -27,7 +27,7 @@ const Type& type_of<ManagedFieldsEntry>() {
       field<&ManagedFieldsEntry::fields_type>(6, "fieldsType"),  field<&ManagedFieldsEntry::fields_v1>(7, "fieldsV1"),
       field<&ManagedFieldsEntry::subresource>(8, "subresource"),
   };
-  static constexpr Type kType{"ManagedFieldsEntry", kFields};
+  static constexpr Type kType{.name = "ManagedFieldsEntry", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -50,7 +50,7 @@ const Type& type_of<ObjectMeta>() {
       field<&ObjectMeta::finalizers>(14, "finalizers").set().merged(),
       field<&ObjectMeta::managed_fields>(17, "managedFields").atomic(),
   };
-  static constexpr Type kType{"ObjectMeta", kFields};
+  static constexpr Type kType{.name = "ObjectMeta", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -59,7 +59,7 @@ const Type& type_of<ShardInfo>() {
   static constexpr Field kFields[] = {
       field<&ShardInfo::selector>(1, "selector").needed(),
   };
-  static constexpr Type kType{"ShardInfo", kFields};
+  static constexpr Type kType{.name = "ShardInfo", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -70,7 +70,7 @@ const Type& type_of<ListMeta>() {
       field<&ListMeta::continue_>(3, "continue"),   field<&ListMeta::remaining_item_count>(4, "remainingItemCount"),
       field<&ListMeta::shard_info>(5, "shardInfo"),
   };
-  static constexpr Type kType{"ListMeta", kFields};
+  static constexpr Type kType{.name = "ListMeta", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -81,7 +81,7 @@ const Type& type_of<StatusCause>() {
       field<&StatusCause::message>(2, "message"),
       field<&StatusCause::field>(3, "field"),
   };
-  static constexpr Type kType{"StatusCause", kFields};
+  static constexpr Type kType{.name = "StatusCause", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -95,7 +95,7 @@ const Type& type_of<StatusDetails>() {
       field<&StatusDetails::causes>(4, "causes").atomic(),
       field<&StatusDetails::retry_after_seconds>(5, "retryAfterSeconds").plain(),
   };
-  static constexpr Type kType{"StatusDetails", kFields};
+  static constexpr Type kType{.name = "StatusDetails", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -106,7 +106,7 @@ const Type& type_of<Status>() {
       field<&Status::message>(3, "message"),   field<&Status::reason>(4, "reason"),
       field<&Status::details>(5, "details"),   field<&Status::code>(6, "code").plain(),
   };
-  static constexpr Type kType{"Status", kFields};
+  static constexpr Type kType{.name = "Status", .fields = kFields, .package = "apis.meta.v1", .has_type_meta = true};
   return kType;
 }
 
@@ -117,7 +117,7 @@ const Type& type_of<LabelSelectorRequirement>() {
       field<&LabelSelectorRequirement::operator_>(2, "operator").needed(),
       field<&LabelSelectorRequirement::values>(3, "values").atomic(),
   };
-  static constexpr Type kType{"LabelSelectorRequirement", kFields};
+  static constexpr Type kType{.name = "LabelSelectorRequirement", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -127,7 +127,7 @@ const Type& type_of<LabelSelector>() {
       field<&LabelSelector::match_labels>(1, "matchLabels"),
       field<&LabelSelector::match_expressions>(2, "matchExpressions").atomic(),
   };
-  static constexpr Type kType{"LabelSelector", kFields};
+  static constexpr Type kType{.name = "LabelSelector", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 

@@ -1069,7 +1069,7 @@ const Type& type_of<Pod>() {
       field<&Pod::spec>(2, "spec"),
       field<&Pod::status>(3, "status"),
   };
-  static constexpr Type kType{"Pod", kFields};
+  static constexpr Type kType{.name = "Pod", .fields = kFields, .has_type_meta = true};
   return kType;
 }
 

@@ -107,7 +107,7 @@ const Type& type_of<Condition>() {
       field<&Condition::reason>(5, "reason").needed(),
       field<&Condition::message>(6, "message").needed(),
   };
-  static constexpr Type kType{"Condition", kFields};
+  static constexpr Type kType{.name = "Condition", .fields = kFields, .package = "apis.meta.v1"};
   return kType;
 }
 
@@ -128,7 +128,7 @@ const Type& type_of<Service>() {
       field<&Service::spec>(2, "spec"),
       field<&Service::status>(3, "status"),
   };
-  static constexpr Type kType{"Service", kFields};
+  static constexpr Type kType{.name = "Service", .fields = kFields, .has_type_meta = true};
   return kType;
 }
 
@@ -173,7 +173,7 @@ const Type& type_of<Endpoints>() {
       field<&Endpoints::metadata>(1, "metadata"),
       field<&Endpoints::subsets>(2, "subsets").atomic(),
   };
-  static constexpr Type kType{"Endpoints", kFields};
+  static constexpr Type kType{.name = "Endpoints", .fields = kFields, .has_type_meta = true};
   return kType;
 }
 

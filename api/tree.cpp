@@ -7,7 +7,7 @@
 
 namespace keelson::api {
 
-const Node* Node::find(std::string_view key) const {
+const Value* Value::find(std::string_view key) const {
   if (kind != Kind::object) return nullptr;
   for (const Member& member : members) {
     if (member.key == key) return member.value;
@@ -15,13 +15,13 @@ const Node* Node::find(std::string_view key) const {
   return nullptr;
 }
 
-std::string_view Node::string(std::string_view key) const {
-  const Node* node = find(key);
+std::string_view Value::string(std::string_view key) const {
+  const Value* node = find(key);
   return node != nullptr && node->kind == Kind::string ? node->text : std::string_view();
 }
 
-Node* Tree::make(Node::Kind kind, int line) {
-  Node* node = new (memory_.allocate(sizeof(Node), alignof(Node))) Node;
+Value* Tree::make(Value::Kind kind, int line) {
+  Value* node = new (memory_.allocate(sizeof(Value), alignof(Value))) Value;
   node->kind = kind;
   node->line = line;
   return node;
@@ -34,13 +34,13 @@ std::string_view Tree::keep(std::string_view text) {
   return {copy, text.size()};
 }
 
-void Tree::fill(Node* parent, const std::vector<Node::Member>& members) {
+void Tree::fill(Value* parent, const std::vector<Value::Member>& members) {
   uint8_t below = 0;
-  for (const Node::Member& member : members) below = std::max(below, member.value->height);
+  for (const Value::Member& member : members) below = std::max(below, member.value->height);
   parent->height = static_cast<uint8_t>(below + 1);
   if (members.empty()) return;
-  void* memory = memory_.allocate(members.size() * sizeof(Node::Member), alignof(Node::Member));
-  auto* copy = static_cast<Node::Member*>(memory);
+  void* memory = memory_.allocate(members.size() * sizeof(Value::Member), alignof(Value::Member));
+  auto* copy = static_cast<Value::Member*>(memory);
   std::uninitialized_copy(members.begin(), members.end(), copy);
   parent->members = {copy, members.size()};
 }
@@ -108,31 +108,31 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void write_json(const Node& node, std::string& out, size_t& budget) {
+void write_json(const Value& node, std::string& out, size_t& budget) {
   if (budget == 0) return;
   --budget;
   switch (node.kind) {
-    case Node::Kind::null:
+    case Value::Kind::null:
       out += "null";
       return;
-    case Node::Kind::boolean:
+    case Value::Kind::boolean:
       out += node.flag ? "true" : "false";
       return;
-    case Node::Kind::integer:
-    case Node::Kind::real:
+    case Value::Kind::integer:
+    case Value::Kind::real:
       out += node.text;
       return;
-    case Node::Kind::string:
+    case Value::Kind::string:
       append_json_string(out, node.text);
       return;
-    case Node::Kind::list:
-    case Node::Kind::object:
+    case Value::Kind::list:
+    case Value::Kind::object:
       break;
   }
-  const bool object = node.kind == Node::Kind::object;
+  const bool object = node.kind == Value::Kind::object;
   out += object ? '{' : '[';
   bool first = true;
-  for (const Node::Member& member : node.members) {
+  for (const Value::Member& member : node.members) {
     if (!first) out += ',';
     first = false;
     if (object) {

@@ -20,12 +20,12 @@ inline constexpr size_t kMaxText = size_t{4} << 20;  // bytes of one text
 inline constexpr int kMaxDepth = 64;                 // lists and objects within each other
 inline constexpr size_t kMaxValues = 200'000;        // in one text, aliases expanded
 
-struct Node {
+struct Value {
   enum class Kind : uint8_t { null, boolean, integer, real, string, list, object };
   struct Member {
     std::string_view key;  // empty in a list
     int line = 0;
-    const Node* value = nullptr;
+    const Value* value = nullptr;
   };
 
   Kind kind = Kind::null;
@@ -35,7 +35,7 @@ struct Node {
   std::string_view text;            // of a string or number, as decimal JSON would write it
   std::span<const Member> members;  // of a list or object; keys may repeat
 
-  const Node* find(std::string_view key) const;
+  const Value* find(std::string_view key) const;
   std::string_view string(std::string_view key) const;  // "" when there is no such string
 };
 
@@ -46,9 +46,9 @@ struct SyntaxError {
 
 class Tree {
  public:
-  Node* make(Node::Kind kind, int line);
+  Value* make(Value::Kind kind, int line);
   std::string_view keep(std::string_view text);
-  void fill(Node* parent, const std::vector<Node::Member>& members);
+  void fill(Value* parent, const std::vector<Value::Member>& members);
   // Counts values made or copied; false when there are too many.
   bool count(size_t values = 1) { return (values_ += values) <= kMaxValues; }
 
@@ -59,16 +59,16 @@ class Tree {
 
 // One JSON value at the start of `text`; `used` is how much of it was read.
 // Keys that repeat are kept; RFC 8259 otherwise, UTF-8 checked.
-std::expected<const Node*, SyntaxError> read_json(std::string_view text, Tree& tree, int first_line, size_t& used);
+std::expected<const Value*, SyntaxError> read_json(std::string_view text, Tree& tree, int first_line, size_t& used);
 
 // The documents of a YAML stream, resolved as Kubernetes does (YAML 1.1: yes, on
 // and 0644 are no strings; aliases and merge keys work). On an error `documents`
 // holds those before it.
 std::expected<void, SyntaxError> read_yaml(std::string_view text, Tree& tree, int first_line,
-                                           std::vector<const Node*>& documents);
+                                           std::vector<const Value*>& documents);
 
 // Compact JSON of a tree; `budget` counts values down, and cuts the text at 0.
-void write_json(const Node& node, std::string& out, size_t& budget);
+void write_json(const Value& node, std::string& out, size_t& budget);
 // "text" with its quotes; what is no UTF-8 becomes U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 

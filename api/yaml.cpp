@@ -41,7 +41,7 @@ class YamlHandler : public YAML::EventHandler {
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    add(tree_.make(Node::Kind::null, line_of(mark)), anchor);
+    add(tree_.make(Value::Kind::null, line_of(mark)), anchor);
   }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -69,7 +69,7 @@ class YamlHandler : public YAML::EventHandler {
     const auto found = anchors_.find(anchor);
     if (found == anchors_.end()) stop(line, "an anchor contains an alias to itself");
     if (expects_key()) {
-      const Node& node = *found->second;
+      const Value& node = *found->second;
       set_key(tree_.keep(key_text(line, node.kind, node.flag, std::string(node.text))), line);
       return;
     }
@@ -78,33 +78,33 @@ class YamlHandler : public YAML::EventHandler {
 
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
-    open(Node::Kind::list, mark, anchor);
+    open(Value::Kind::list, mark, anchor);
   }
   void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
-    open(Node::Kind::object, mark, anchor);
+    open(Value::Kind::object, mark, anchor);
   }
   void OnSequenceEnd() override { close(); }
   void OnMapEnd() override { close(); }
 
-  const Node* root() const { return root_; }
+  const Value* root() const { return root_; }
 
  private:
   struct Open {
-    Node* node = nullptr;
+    Value* node = nullptr;
     YAML::anchor_t anchor = 0;
     bool has_key = false;
     bool merging = false;  // the key was <<
     std::string_view key;
     int key_line = 0;
-    std::vector<Node::Member> members;
-    std::vector<const Node*> merged;
+    std::vector<Value::Member> members;
+    std::vector<const Value*> merged;
   };
 
   int line_of(const YAML::Mark& mark) const { return first_line_ + std::max(mark.line, 0); }
 
   bool expects_key() const {
-    return !open_.empty() && open_.back().node->kind == Node::Kind::object && !open_.back().has_key;
+    return !open_.empty() && open_.back().node->kind == Value::Kind::object && !open_.back().has_key;
   }
 
   static ResolvedScalar resolve(int line, const std::string& tag, const std::string& value) {
@@ -114,30 +114,30 @@ class YamlHandler : public YAML::EventHandler {
       return resolve_plain(value);
     }
     if (tag == "!" || tag == "!!str" || tag == fmt::format("{}str", kStandard)) {
-      return {Node::Kind::string, false, value};
+      return {Value::Kind::string, false, value};
     }
-    if (tag == fmt::format("{}binary", kStandard)) return {Node::Kind::string, false, value};
+    if (tag == fmt::format("{}binary", kStandard)) return {Value::Kind::string, false, value};
     for (std::string_view known : {"int", "float", "bool", "null"}) {
       if (tag == fmt::format("{}{}", kStandard, known)) return resolve_plain(value);
     }
-    return {Node::Kind::string, false, value};
+    return {Value::Kind::string, false, value};
   }
 
-  static std::string key_text(int line, Node::Kind kind, bool flag, std::string text) {
+  static std::string key_text(int line, Value::Kind kind, bool flag, std::string text) {
     switch (kind) {
-      case Node::Kind::boolean:
+      case Value::Kind::boolean:
         return flag ? "true" : "false";
-      case Node::Kind::string:
-      case Node::Kind::integer:
-      case Node::Kind::real:
+      case Value::Kind::string:
+      case Value::Kind::integer:
+      case Value::Kind::real:
         return text;
       default:
         stop(line, "a key must be a string");
     }
   }
 
-  Node* scalar(int line, const ResolvedScalar& resolved) {
-    Node* node = tree_.make(resolved.kind, line);
+  Value* scalar(int line, const ResolvedScalar& resolved) {
+    Value* node = tree_.make(resolved.kind, line);
     node->flag = resolved.flag;
     node->text = tree_.keep(resolved.text);
     return node;
@@ -149,7 +149,7 @@ class YamlHandler : public YAML::EventHandler {
     open_.back().has_key = true;
   }
 
-  void open(Node::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
+  void open(Value::Kind kind, const YAML::Mark& mark, YAML::anchor_t anchor) {
     const int line = line_of(mark);
     if (expects_key()) stop(line, "a key must be a string");
     if (open_.size() == static_cast<size_t>(kMaxDepth)) too_deep(line);
@@ -168,28 +168,28 @@ class YamlHandler : public YAML::EventHandler {
   void merge(Open& into) {
     if (into.merged.empty()) return;
     std::unordered_set<std::string_view> keys;
-    for (const Node::Member& member : into.members) keys.insert(member.key);
-    for (const Node* map : into.merged) {
-      for (const Node::Member& member : map->members) {
+    for (const Value::Member& member : into.members) keys.insert(member.key);
+    for (const Value* map : into.merged) {
+      for (const Value::Member& member : map->members) {
         if (!tree_.count()) too_many(into.node->line);
         if (keys.insert(member.key).second) into.members.push_back(member);
       }
     }
   }
 
-  void add_merged(Open& parent, const Node* node) {
-    if (node->kind == Node::Kind::object) {
+  void add_merged(Open& parent, const Value* node) {
+    if (node->kind == Value::Kind::object) {
       parent.merged.push_back(node);
       return;
     }
-    const auto is_map = [](const Node::Member& member) { return member.value->kind == Node::Kind::object; };
-    if (node->kind != Node::Kind::list || !std::all_of(node->members.begin(), node->members.end(), is_map)) {
+    const auto is_map = [](const Value::Member& member) { return member.value->kind == Value::Kind::object; };
+    if (node->kind != Value::Kind::list || !std::all_of(node->members.begin(), node->members.end(), is_map)) {
       stop(node->line, "<< needs a map or a list of maps");
     }
-    for (const Node::Member& member : node->members) parent.merged.push_back(member.value);
+    for (const Value::Member& member : node->members) parent.merged.push_back(member.value);
   }
 
-  void add(const Node* node, YAML::anchor_t anchor) {
+  void add(const Value* node, YAML::anchor_t anchor) {
     if (expects_key()) stop(node->line, "a key must be a string");
     if (!tree_.count()) too_many(node->line);
     if (open_.size() + node->height > static_cast<size_t>(kMaxDepth)) too_deep(node->line);
@@ -202,11 +202,11 @@ class YamlHandler : public YAML::EventHandler {
     if (parent.merging) {
       add_merged(parent, node);
     } else {
-      const bool list = parent.node->kind == Node::Kind::list;
+      const bool list = parent.node->kind == Value::Kind::list;
       parent.members.push_back({.key = parent.key, .line = list ? node->line : parent.key_line, .value = node});
     }
     parent.has_key = parent.merging = false;
-    if (parent.node->kind == Node::Kind::list) parent.key = {};
+    if (parent.node->kind == Value::Kind::list) parent.key = {};
   }
 
   [[noreturn]] static void too_many(int line) { stop(line, fmt::format("more than {} values", kMaxValues)); }
@@ -216,9 +216,9 @@ class YamlHandler : public YAML::EventHandler {
   Tree& tree_;
   int first_line_;
   int document_start_ = -1;
-  const Node* root_ = nullptr;
+  const Value* root_ = nullptr;
   std::vector<Open> open_;
-  std::unordered_map<YAML::anchor_t, const Node*> anchors_;  // complete ones only
+  std::unordered_map<YAML::anchor_t, const Value*> anchors_;  // complete ones only
 };
 
 // An istream over memory that is not copied.
@@ -233,7 +233,7 @@ class ViewBuffer : public std::streambuf {
 }  // namespace
 
 std::expected<void, SyntaxError> read_yaml(std::string_view text, Tree& tree, int first_line,
-                                           std::vector<const Node*>& documents) {
+                                           std::vector<const Value*>& documents) {
   if (text.size() > kMaxText) {
     return std::unexpected(SyntaxError{first_line, fmt::format("larger than {} bytes", kMaxText)});
   }

@@ -79,9 +79,9 @@ std::optional<ResolvedScalar> as_float(std::string_view text) {
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   // Go's JSON prints a float that is whole without a fraction, so that it fits an integer field.
   if (value == std::floor(value) && std::abs(value) < 1e15) {
-    return ResolvedScalar{Node::Kind::integer, false, fmt::format("{}", static_cast<int64_t>(value))};
+    return ResolvedScalar{Value::Kind::integer, false, fmt::format("{}", static_cast<int64_t>(value))};
   }
-  return ResolvedScalar{Node::Kind::real, false, fmt::format("{}", value)};
+  return ResolvedScalar{Value::Kind::real, false, fmt::format("{}", value)};
 }
 
 }  // namespace
@@ -89,17 +89,17 @@ std::optional<ResolvedScalar> as_float(std::string_view text) {
 bool is_not_finite(std::string_view text) { return one_of(kNotFinite, text); }
 
 ResolvedScalar resolve_plain(std::string_view text) {
-  if (one_of(kNull, text)) return {Node::Kind::null, false, {}};
-  if (one_of(kTrue, text)) return {Node::Kind::boolean, true, {}};
-  if (one_of(kFalse, text)) return {Node::Kind::boolean, false, {}};
+  if (one_of(kNull, text)) return {Value::Kind::null, false, {}};
+  if (one_of(kTrue, text)) return {Value::Kind::boolean, true, {}};
+  if (one_of(kFalse, text)) return {Value::Kind::boolean, false, {}};
   const char first = text[0];
   if (first == '+' || first == '-' || first == '.' || std::isdigit(static_cast<unsigned char>(first)) != 0) {
     std::string bare(text);
     std::erase(bare, '_');
-    if (auto integer = as_integer(bare)) return {Node::Kind::integer, false, std::move(*integer)};
+    if (auto integer = as_integer(bare)) return {Value::Kind::integer, false, std::move(*integer)};
     if (auto real = as_float(bare)) return std::move(*real);
   }
-  return {Node::Kind::string, false, std::string(text)};
+  return {Value::Kind::string, false, std::string(text)};
 }
 
 }  // namespace keelson::api

@@ -10,7 +10,7 @@
 namespace keelson::api {
 
 struct ResolvedScalar {
-  Node::Kind kind = Node::Kind::string;
+  Value::Kind kind = Value::Kind::string;
   bool flag = false;
   std::string text;  // as JSON would write it
 };

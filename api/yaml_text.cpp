@@ -75,25 +75,25 @@ Allowed styles_of(std::string_view text) {
 
 class YamlText {
  public:
-  void value(const Node& node, size_t indent) {
+  void value(const Value& node, size_t indent) {
     switch (node.kind) {
-      case Node::Kind::null:
+      case Value::Kind::null:
         out_ += "null";
         return;
-      case Node::Kind::boolean:
+      case Value::Kind::boolean:
         out_ += node.flag ? "true" : "false";
         return;
-      case Node::Kind::integer:
-      case Node::Kind::real:
+      case Value::Kind::integer:
+      case Value::Kind::real:
         out_ += node.text;
         return;
-      case Node::Kind::string:
+      case Value::Kind::string:
         string(node.text, indent, false);
         return;
-      case Node::Kind::list:
+      case Value::Kind::list:
         list(node, indent);
         return;
-      case Node::Kind::object:
+      case Value::Kind::object:
         object(node, indent);
         return;
     }
@@ -105,24 +105,24 @@ class YamlText {
   }
 
  private:
-  void object(const Node& node, size_t indent) {
+  void object(const Value& node, size_t indent) {
     if (node.members.empty()) {
       out_ += "{}";
       return;
     }
-    std::vector<const Node::Member*> sorted;
-    for (const Node::Member& member : node.members) sorted.push_back(&member);
+    std::vector<const Value::Member*> sorted;
+    for (const Value::Member& member : node.members) sorted.push_back(&member);
     std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->key < b->key; });
     bool first = true;
-    for (const Node::Member* member : sorted) {
+    for (const Value::Member* member : sorted) {
       if (!first) new_line(indent);
       first = false;
       string(member->key, indent, true);
       out_ += ':';
-      const Node& value = *member->value;
+      const Value& value = *member->value;
       const bool nested = !value.members.empty();
       // A list stands at its key's own indentation.
-      const size_t inner = value.kind == Node::Kind::list ? indent : indent + 2;
+      const size_t inner = value.kind == Value::Kind::list ? indent : indent + 2;
       if (nested) {
         new_line(inner);
       } else {
@@ -132,13 +132,13 @@ class YamlText {
     }
   }
 
-  void list(const Node& node, size_t indent) {
+  void list(const Value& node, size_t indent) {
     if (node.members.empty()) {
       out_ += "[]";
       return;
     }
     bool first = true;
-    for (const Node::Member& member : node.members) {
+    for (const Value::Member& member : node.members) {
       if (!first) new_line(indent);
       first = false;
       out_ += "- ";
@@ -150,7 +150,7 @@ class YamlText {
     const Allowed allowed = styles_of(text);
     if (!key && allowed.block && text.find('\n') != std::string_view::npos) {
       block(text, indent);
-    } else if (resolve_plain(text).kind != Node::Kind::string || is_not_finite(text) || text == "<<" ||
+    } else if (resolve_plain(text).kind != Value::Kind::string || is_not_finite(text) || text == "<<" ||
                looks_like_time(text)) {
       append_json_string(out_, text);
     } else if (allowed.plain) {

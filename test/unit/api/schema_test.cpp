@@ -5,7 +5,7 @@
 #include <iterator>
 #include <set>
 
-#include "api/object.h"
+#include "api/resource.h"
 #include "api/schema.h"
 #include "api/tree.h"
 
@@ -44,7 +44,7 @@ std::string_view kind_word(const api::Access& access) {
     case api::Kind::int_or_string:
       return "IntOrString";
     case api::Kind::raw_json:
-      return "FieldsV1";
+      return "FieldsV1";  // or RawExtension, of WatchEvent alone, which is none of resources()
     case api::Kind::structure:
       return access.type().name;
   }
@@ -58,36 +58,33 @@ std::string_view last_word(std::string_view type) {
   return cut == std::string_view::npos ? type : type.substr(cut + 1);
 }
 
-bool flag(const api::Node& node, std::string_view key) {
-  const api::Node* found = node.find(key);
+bool flag(const api::Value& node, std::string_view key) {
+  const api::Value* found = node.find(key);
   return found != nullptr && found->flag;
 }
 
 class Reference {
  public:
-  explicit Reference(const api::Node& root) : root_(root) {}
+  explicit Reference(const api::Value& root) : root_(root) {}
 
   void check(const api::Type& type) {
-    if (!seen_.insert(type.name).second) return;
-    const api::Node* fields = find(type.name);
+    const std::string name = std::string(type.package) + "." + std::string(type.name);
+    if (!seen_.insert(name).second) return;
+    const api::Value* fields = root_.find(name);
     BOOST_REQUIRE_MESSAGE(fields, type.name << " is no type of Kubernetes");
-    BOOST_TEST(type.fields.size() == fields->members.size(), type.name);
+    // "extra" of a user and "attestations" of a token are lists in a map, which nobody here fills.
+    const size_t left_out = name == "authentication.v1.UserInfo" || name == "authentication.v1.TokenRequestSpec";
+    BOOST_TEST(type.fields.size() + left_out == fields->members.size(), name);
     for (const api::Field& field : type.fields) check(type, field, *fields);
   }
 
   size_t types() const { return seen_.size(); }
 
  private:
-  const api::Node* find(std::string_view name) const {
-    for (const std::string prefix : {"core.v1.", "apis.meta.v1."}) {
-      if (const api::Node* found = root_.find(prefix + std::string(name))) return found;
-    }
-    return nullptr;
-  }
-
-  void check(const api::Type& type, const api::Field& field, const api::Node& fields) {
+  void check(const api::Type& type, const api::Field& field, const api::Value& fields) {
     BOOST_TEST_CONTEXT(type.name << "." << field.name) {
-      const api::Node* expected = fields.find(field.name);
+      const bool renamed = type.name == "BoundObjectReference" && field.name == "uid";
+      const api::Value* expected = fields.find(renamed ? "uID" : field.name);
       BOOST_REQUIRE(expected);
       const api::Access& access = *field.access;
       BOOST_TEST(std::to_string(field.number) == expected->find("no")->text);
@@ -106,7 +103,7 @@ class Reference {
       if (list_type.empty()) list_type = expected->string("structType");
       BOOST_TEST(field.list_type == list_type);
       std::string keys;
-      if (const api::Node* list = expected->find("listMapKeys")) {
+      if (const api::Value* list = expected->find("listMapKeys")) {
         for (const auto& key : list->members) keys += (keys.empty() ? "" : ",") + std::string(key.value->text);
       }
       BOOST_TEST(field.list_keys == keys);
@@ -118,8 +115,8 @@ class Reference {
     }
   }
 
-  const api::Node& root_;
-  std::set<std::string_view> seen_;
+  const api::Value& root_;
+  std::set<std::string> seen_;
 };
 
 }  // namespace
@@ -132,13 +129,9 @@ BOOST_AUTO_TEST_CASE(tables_agree_with_kubernetes, *boost::unit_test::preconditi
   auto root = api::read_json(text, tree, 1, used);
   BOOST_REQUIRE(root);
   Reference reference(**root);
-  reference.check(api::type_of<api::Pod>());
-  reference.check(api::type_of<api::Service>());
-  reference.check(api::type_of<api::Endpoints>());
-  reference.check(api::type_of<api::ConfigMap>());
-  reference.check(api::type_of<api::Secret>());
+  for (const api::Resource& resource : api::resources()) reference.check(resource.type());
   reference.check(api::type_of<api::Status>());
-  BOOST_TEST(reference.types() > 150);
+  BOOST_TEST(reference.types() > 220);
 }
 
 BOOST_AUTO_TEST_CASE(field_of_an_inlined_struct_is_found_beside_its_siblings) {

@@ -1,0 +1,140 @@
+// Every kind through the codec that knows no kind, and what the kinds are called.
+#include "api/resource.h"
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+using namespace keelson;
+
+namespace {
+
+const std::filesystem::path kGolden = std::filesystem::path(KEELSON_SOURCE_DIR) / "../shared/reference/golden";
+
+boost::test_tools::assertion_result golden_objects_are_present(boost::unit_test::test_unit_id) {
+  boost::test_tools::assertion_result present(std::filesystem::exists(kGolden));
+  if (!present) present.message() << kGolden << " is absent";
+  return present;
+}
+
+std::string golden_text(const std::string& name) {
+  std::ifstream file(kGolden / name, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string one_line(const std::string& json) {
+  api::Tree tree;
+  size_t used = 0;
+  auto root = api::read_json(json, tree, 1, used);
+  BOOST_REQUIRE(root);
+  std::string out;
+  size_t budget = api::kMaxValues;
+  api::write_json(**root, out, budget);
+  return out;
+}
+
+std::string file_of(const api::Resource& resource) {
+  const std::string group =
+      resource.group.empty() || resource.kind == "DeleteOptions" ? "core" : std::string(resource.group);
+  return group + "." + std::string(resource.version) + "." + std::string(resource.kind);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(resource_tests)
+
+BOOST_AUTO_TEST_CASE(each_golden_object_is_the_same_in_json_yaml_and_protobuf,
+                     *boost::unit_test::precondition(golden_objects_are_present)) {
+  size_t tried = 0;
+  for (const api::Resource& resource : api::resources()) {
+    const std::string json = golden_text(file_of(resource) + ".json");
+    if (json.empty()) continue;
+    ++tried;
+    BOOST_TEST_CONTEXT(file_of(resource)) {
+      auto object = api::read_json_object(resource, json);
+      BOOST_REQUIRE_MESSAGE(object, object.error().message);
+      BOOST_TEST(object->strict.empty());
+      BOOST_TEST(api::encode_json(object->object) == one_line(json));
+      auto yaml = api::read_yaml_object(resource, golden_text(file_of(resource) + ".yaml"));
+      BOOST_REQUIRE_MESSAGE(yaml, yaml.error().message);
+      BOOST_TEST((yaml->object == object->object));
+      const std::string bytes = golden_text(file_of(resource) + ".pb");
+      auto protobuf = api::read_protobuf_object(resource, bytes);
+      BOOST_REQUIRE_MESSAGE(protobuf, protobuf.error().message);
+      BOOST_TEST((protobuf->object == object->object));
+      BOOST_TEST((api::encode_protobuf(protobuf->object) == bytes));
+    }
+  }
+  BOOST_TEST(tried == 17U);
+}
+
+BOOST_AUTO_TEST_CASE(kinds_are_found_by_path_and_by_what_they_say_of_themselves) {
+  const api::Resource* slices = api::find_resource("discovery.k8s.io", "v1", "endpointslices");
+  BOOST_REQUIRE(slices);
+  BOOST_TEST(slices->kind == "EndpointSlice");
+  BOOST_TEST(slices->path() == "/apis/discovery.k8s.io/v1");
+  BOOST_TEST(slices->definition() == "io.k8s.api.discovery.v1.EndpointSlice");
+  BOOST_TEST(api::find_kind("v1", "Pod")->short_names[0] == "po");
+  BOOST_TEST(api::find_kind("v1", "DeleteOptions")->definition() ==
+             "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions");
+  BOOST_TEST(!api::find_resource("", "v1", "endpointslices"));
+  BOOST_TEST(!api::find_resource("", "v1", ""));
+  BOOST_TEST(!api::find_kind("v1", "Potato"));
+}
+
+BOOST_AUTO_TEST_CASE(unknown_and_repeated_fields_are_told_and_the_last_one_wins) {
+  auto pod = api::read_json_object(
+      api::resource_of<api::Pod>(),
+      R"({"metadata":{"name":"a","name":"b","labels":{"x":"1","x":"2"}},"spec":{"containers":[{"name":"c"}],"containers":[{"name":"d","imag":1}]}})");
+  BOOST_REQUIRE(pod);
+  const auto* typed = pod->object.get_if<api::Pod>();
+  BOOST_REQUIRE(typed);
+  BOOST_TEST(typed->metadata.name == "b");
+  BOOST_TEST(typed->metadata.labels.at("x") == "2");
+  BOOST_REQUIRE_EQUAL(typed->spec.containers.size(), 1U);
+  BOOST_TEST(typed->spec.containers[0].name == "d");
+  const std::vector<std::string> expected = {
+      R"(duplicate field "metadata.name")", R"(duplicate field "metadata.labels[x]")",
+      R"(duplicate field "spec.containers")", R"(unknown field "spec.containers[0].imag")"};
+  BOOST_TEST(pod->strict == expected, boost::test_tools::per_element());
+}
+
+BOOST_AUTO_TEST_CASE(delete_options_inside_an_eviction_may_say_what_they_are) {
+  auto eviction = api::read_json_object(
+      api::resource_of<api::Eviction>(),
+      R"({"kind":"Eviction","deleteOptions":{"kind":"DeleteOptions","apiVersion":"policy/v1","gracePeriodSeconds":3}})");
+  BOOST_REQUIRE(eviction);
+  BOOST_TEST(eviction->strict.empty());
+  BOOST_TEST(*eviction->object.get_if<api::Eviction>()->delete_options->grace_period_seconds == 3);
+}
+
+BOOST_AUTO_TEST_CASE(list_of_any_kind_is_written_and_read) {
+  api::Lease lease;
+  lease.metadata.name = "a";
+  std::string text;
+  api::append_json_list_head(text, api::resource_of<api::Lease>(), {.resource_version = "7"});
+  api::append_json_item(text, lease);
+  text += "]}";
+  BOOST_TEST(text == R"({"kind":"LeaseList","apiVersion":"coordination.k8s.io/v1","metadata":{"resourceVersion":"7"},)"
+                     R"("items":[{"metadata":{"name":"a","creationTimestamp":null},"spec":{}}]})");
+  auto list = api::decode_json_list<api::Lease>(text);
+  BOOST_REQUIRE_MESSAGE(list, list.error().message);
+  BOOST_TEST(list->metadata.resource_version == "7");
+  BOOST_TEST((list->items == std::vector{lease}));
+  BOOST_TEST(!api::decode_json_list<api::Pod>(text));
+}
+
+BOOST_AUTO_TEST_CASE(an_event_keeps_everything_in_both_views) {
+  api::EventsEvent event;
+  event.metadata.name = "e";
+  event.event_time = {.microseconds = 5};
+  event.series = api::EventsEventSeries{.count = 2, .last_observed_time = {.microseconds = 9}};
+  event.note = "pulled";
+  event.reporting_controller = "agent";
+  event.deprecated_count = 4;
+  BOOST_TEST((api::to_events(api::to_core(event)) == event));
+  BOOST_TEST(api::to_core(event).message == "pulled");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
