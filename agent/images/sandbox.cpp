@@ -15,6 +15,13 @@
 
 #include "host/fd.h"
 
+// What g++ says by a macro, clang says so. ASan's shadow memory is terabytes of address space.
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#endif
+#endif
+
 namespace keelson::images {
 namespace {
 
@@ -157,7 +164,7 @@ Status enter(const Cage& cage) {
   if (auto done = limit(RLIMIT_CORE, 0); !done) return done;
   if (auto done = limit(RLIMIT_NOFILE, 1024); !done) return done;  // a removal goes 255 directories deep, three at once
   if (auto done = limit(RLIMIT_FSIZE, cage.file_bytes); !done) return done;
-#ifndef __SANITIZE_ADDRESS__  // its shadow memory is terabytes of address space
+#ifndef __SANITIZE_ADDRESS__
   if (auto done = limit(RLIMIT_AS, 4ull << 30); !done) return done;
 #endif
   // A file beyond the limit is to be an error (EFBIG) with a text, not a death.
