@@ -29,6 +29,7 @@
 #include "host/metrics.h"
 #include "host/netlink.h"
 #include "host/process.h"
+#include "host/service_manager.h"
 
 namespace keelson::agent {
 
@@ -361,6 +362,11 @@ host::Status Agent::start() {
   if (!server) return std::unexpected(server.error());
   server_ = std::move(*server);
   log_info("node {} ({}): serving on {}", node_.name, fmt::join(node_.ips, ", "), options_.listen);
+  if (const char* manager = ::getenv("NOTIFY_SOCKET"); manager != nullptr) {
+    if (auto told = host::notify_service_manager(manager, "READY=1"); !told) {
+      log_warning("{}, ignoring", told.error().message);
+    }
+  }
   return {};
 }
 
