@@ -145,25 +145,6 @@ std::string instance_name(const Path& run_dir) {
   return fmt::format("{:08x}", static_cast<uint32_t>(std::hash<std::string>()(run_dir.string())));
 }
 
-// The interfaces by which clients outside the node come in: those with an address of
-// their own, but neither loopback nor a Pod's cable.
-std::vector<std::string> find_uplinks(const std::string& pod_interface_prefix) {
-  std::vector<std::string> uplinks;
-  auto socket = host::RouteSocket::open();
-  if (!socket) return uplinks;
-  auto links = socket->links();
-  auto addresses = socket->addresses();
-  if (!links || !addresses) return uplinks;
-  for (const auto& link : *links) {
-    if (link.name == "lo" || link.name.starts_with(pod_interface_prefix)) continue;
-    const bool addressed = std::ranges::any_of(*addresses, [&](const auto& address) {
-      return address.link == link.index && !address.address.is_link_local();
-    });
-    if (addressed) uplinks.push_back(link.name);
-  }
-  return uplinks;
-}
-
 std::string level_name(api::SecurityLevel level) {
   switch (level) {
     case api::SecurityLevel::privileged:
@@ -306,7 +287,7 @@ host::Status Agent::start() {
                                              .service_cidrs = node_.service_cidrs,
                                              .first_node_port = node_.first_node_port,
                                              .last_node_port = node_.last_node_port,
-                                             .uplinks = find_uplinks(network_->interface_prefix())});
+                                             .cable_prefix = network_->interface_prefix()});
   if (!proxy) return std::unexpected(std::move(proxy.error()).within("service proxy"));
   proxy_ = std::move(*proxy);
 

@@ -1,8 +1,6 @@
 #include "agent/proxy/proxy.h"
 
 #include <fmt/core.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -15,6 +13,7 @@
 #include "agent/proxy/kernel.h"
 #include "agent/proxy/packet_path.h"
 #include "host/log.h"
+#include "host/netlink.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -33,7 +32,6 @@ namespace {
 constexpr size_t kFlowsKept = 1024;
 constexpr auto kRetry = 1s;
 constexpr auto kFlowInterval = 1s;
-constexpr auto kAddressInterval = 10s;
 
 constexpr std::array<const char*, 13> kReasons = {
     "not_ours",     "forwarded",    "continued",   "no_endpoint",  "unknown_port", "foreign_netns", "stale_slot",
@@ -50,31 +48,6 @@ Result<uint64_t> own_netns_cookie() {
   if (getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0)
     return host::sys_fail("SO_NETNS_COOKIE (kernel 5.14 or later)");
   return cookie;
-}
-
-// Every address that the node answers to, loopback excepted.
-Result<std::vector<IpAddress>> local_addresses() {
-  ifaddrs* list = nullptr;
-  if (getifaddrs(&list) != 0) return host::sys_fail("list the node's addresses");
-  std::vector<IpAddress> addresses;
-  for (const auto* it = list; it != nullptr; it = it->ifa_next) {
-    if (it->ifa_addr == nullptr) continue;
-    IpAddress address;
-    if (it->ifa_addr->sa_family == AF_INET) {
-      const auto* in = reinterpret_cast<const sockaddr_in*>(it->ifa_addr);
-      address = IpAddress::from_wire({reinterpret_cast<const uint8_t*>(&in->sin_addr), 4});
-    } else if (it->ifa_addr->sa_family == AF_INET6) {
-      const auto* in = reinterpret_cast<const sockaddr_in6*>(it->ifa_addr);
-      address = IpAddress::from_wire({reinterpret_cast<const uint8_t*>(&in->sin6_addr), 16});
-    } else {
-      continue;
-    }
-    if (!address.is_loopback() && !address.is_unspecified()) addresses.push_back(address);
-  }
-  freeifaddrs(list);
-  std::ranges::sort(addresses);
-  addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
-  return addresses;
 }
 
 // One name for the nft tables of one instance.
@@ -157,19 +130,20 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
   }
   if (auto started = proxy->start_over(); !started) return std::unexpected(started.error());
 
-  proxy->refresh_node_addresses();
+  // The news first, so that nothing falls between them and the look.
+  auto monitor = host::LinkMonitor::open();
+  if (!monitor) return std::unexpected(monitor.error());
+  proxy->monitor_ = std::move(*monitor);
   abi::netns node{.flags = abi::NETNS_NODE};
   put_addresses(node, set.node_addresses);
   if (auto written = proxy->kernel_->set_netns(*cookie, node); !written) return std::unexpected(written.error());
   if (auto attached = proxy->kernel_->attach(); !attached) return std::unexpected(attached.error());
-  if (set.packet_path) {
-    for (const auto& uplink : set.uplinks) {
-      if (auto attached = proxy->kernel_->attach_interface(uplink, Kernel::Side::uplink); !attached)
-        host::log_warning("service proxy: {}: no services for clients behind it, ignoring", attached.error().message);
-    }
-  }
+  if (auto looked = proxy->look_at_interfaces(); !looked) return std::unexpected(looked.error());
 
   auto* raw = proxy.get();
+  auto watch = loop.on_readable(raw->monitor_->fd(), [raw] { raw->interfaces_changed(raw->monitor_->changed()); });
+  if (!watch) return std::unexpected(watch.error());
+  raw->monitor_watch_ = std::move(*watch);
   raw->flow_timer_ = loop.after(kFlowInterval, [raw] { raw->gather_flows(); });
   return proxy;
 }
@@ -390,7 +364,8 @@ Status Proxy::apply(const Plan& plan) {
 Status Proxy::forget_strangers() {
   auto registered = kernel_->netns();
   if (!registered) return std::unexpected(registered.error());
-  std::set<std::string> interfaces(settings_.uplinks.begin(), settings_.uplinks.end());
+  std::set<std::string> interfaces;
+  for (const auto& [name, index] : uplinks_) interfaces.insert(name);
   for (const auto& [uid, netns] : netns_) {
     registered->erase(netns.cookie);
     interfaces.insert(netns.veth);
@@ -406,16 +381,57 @@ Status Proxy::forget_strangers() {
   return {};
 }
 
-void Proxy::refresh_node_addresses() {
-  auto addresses = local_addresses();
-  if (addresses && *addresses != local_addresses_) {
-    if (auto written = kernel_->set_node_addresses(*addresses); !written)
-      addresses = std::unexpected(written.error());
-    else
-      local_addresses_ = std::move(*addresses);
+void Proxy::interfaces_changed(const std::set<std::string>& names) {
+  // The cables come and go with the pods, and are no business of ours.
+  const bool ours = std::ranges::any_of(
+      names, [&](const auto& name) { return !settings_.cable_prefix || !name.starts_with(*settings_.cable_prefix); });
+  if (!ours || !kernel_) return;
+  if (auto looked = look_at_interfaces(); !looked)
+    host::log_warning("service proxy: the node's interfaces: {}, ignoring", looked.error().message);
+}
+
+// Every address that the node answers to, loopback excepted, and the interfaces by which
+// clients outside the node come in.
+Status Proxy::look_at_interfaces() {
+  auto socket = host::RouteSocket::open();
+  if (!socket) return std::unexpected(socket.error());
+  auto all = socket->addresses();
+  if (!all) return std::unexpected(all.error());
+  std::vector<IpAddress> addresses;
+  std::set<int> addressed;
+  for (const auto& one : *all) {
+    if (one.address.is_loopback() || one.address.is_unspecified()) continue;
+    addresses.push_back(one.address);
+    if (!one.address.is_link_local()) addressed.insert(one.link);
   }
-  if (!addresses) host::log_warning("service proxy: the node's addresses: {}, ignoring", addresses.error().message);
-  address_timer_ = loop_.after(kAddressInterval, [this] { refresh_node_addresses(); });
+  std::ranges::sort(addresses);
+  addresses.erase(std::ranges::unique(addresses).begin(), addresses.end());
+  if (addresses != local_addresses_) {
+    if (auto written = kernel_->set_node_addresses(addresses); !written) return written;
+    local_addresses_ = std::move(addresses);
+  }
+
+  if (!packets_ || !settings_.cable_prefix) return {};
+  auto links = socket->links();
+  if (!links) return std::unexpected(links.error());
+  std::map<std::string, int> uplinks;
+  for (const auto& link : *links) {
+    if (link.name == "lo" || link.name.starts_with(*settings_.cable_prefix) || !addressed.contains(link.index))
+      continue;
+    uplinks[link.name] = link.index;
+    if (const auto known = uplinks_.find(link.name); known != uplinks_.end() && known->second == link.index) continue;
+    if (auto attached = kernel_->attach_interface(link.name, Kernel::Side::uplink); !attached) {
+      host::log_warning("service proxy: {}: no services for clients behind it, ignoring", attached.error().message);
+      uplinks.erase(link.name);
+    }
+  }
+  for (const auto& [name, index] : uplinks_) {
+    if (uplinks.contains(name)) continue;
+    if (auto detached = kernel_->detach_interface(name); !detached)
+      host::log_warning("service proxy: {}, ignoring", detached.error().message);
+  }
+  uplinks_ = std::move(uplinks);
+  return {};
 }
 
 Status Proxy::carry_out(const std::vector<EntryChange>& changes, host::TimePoint now) {
@@ -493,7 +509,7 @@ Status Proxy::teardown() {
   release_timer_.cancel();
   retry_timer_.cancel();
   flow_timer_.cancel();
-  address_timer_.cancel();
+  monitor_watch_ = {};
   clients_.reset();
   kernel_.reset();
   if (packets_) {

@@ -16,6 +16,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@
 #include "host/fd.h"
 #include "host/file.h"
 #include "host/ip.h"
+#include "host/link_monitor.h"
 #include "host/loop.h"
 
 namespace keelson::proxy {
@@ -44,9 +46,11 @@ struct Settings {
   std::vector<host::IpAddress> node_addresses;  // the node's own, primary first (--node-ip)
   std::vector<host::Cidr> pod_cidrs, service_cidrs;
   uint16_t first_node_port = 30000, last_node_port = 32767;
-  std::vector<std::string> uplinks;  // interfaces by which clients outside the node come in
-  bool packet_path = true;           // false: services for sockets only, nftables untouched
-  Limits limits;                     // of new maps; pinned ones keep their sizes
+  // Interfaces with an address of their own, whenever they appear, bring clients from
+  // outside the node, except those whose names begin so: the pods' cables. Absent: none do.
+  std::optional<std::string> cable_prefix;
+  bool packet_path = true;  // false: services for sockets only, nftables untouched
+  Limits limits;            // of new maps; pinned ones keep their sizes
 };
 
 // ---- looking inside -------------------------------------------------------------------
@@ -138,7 +142,8 @@ class Proxy {
   void release_later(host::TimePoint now);
   void end_flows_to_pod(const std::string& uid);
   void end_flows_to_missing(const api::Endpoints& before, const api::Endpoints* now);
-  void refresh_node_addresses();
+  void interfaces_changed(const std::set<std::string>& names);
+  host::Status look_at_interfaces();
   void save_allocations();
   void gather_flows();
 
@@ -151,6 +156,9 @@ class Proxy {
   std::unique_ptr<PacketPath> packets_;
   std::unique_ptr<Clients> clients_;
   std::vector<host::IpAddress> local_addresses_;
+  std::map<std::string, int> uplinks_;  // by name: the interface that the program is attached to
+  std::optional<host::LinkMonitor> monitor_;
+  host::FdWatch monitor_watch_;
   bool synced_ = false, garbage_ = false, failed_ = false;
   uint64_t node_cookie_ = 0;
   std::map<std::string, Netns> netns_;                                 // by pod uid
@@ -160,7 +168,7 @@ class Proxy {
   std::vector<api::Problem> allocation_problems_;
   std::string last_failure_;
   std::deque<FlowView> flows_;
-  host::Timer flush_timer_, release_timer_, retry_timer_, flow_timer_, address_timer_;
+  host::Timer flush_timer_, release_timer_, retry_timer_, flow_timer_;
 };
 
 }  // namespace keelson::proxy

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
 #include <regex>
@@ -126,7 +127,7 @@ struct Net : Yard {
   // `client`: a pod that the socket hooks serve.
   void begin(size_t client = SIZE_MAX) {
     auto with_uplink = settings();
-    with_uplink.uplinks = {"up0"};
+    with_uplink.cable_prefix = "pod";
     start(with_uplink);
     for (size_t i = 0; i < pods.size(); ++i) {
       // A cookie that no namespace has: the pod passes the socket hooks by.
@@ -350,7 +351,7 @@ BOOST_FIXTURE_TEST_CASE(packets_are_served_while_the_agent_is_dead_and_over_its_
   stop();
   BOOST_TEST(std::regex_match(last = works(), both), last);
   auto again = settings();
-  again.uplinks = {"up0"};
+  again.cable_prefix = "pod";
   start(again, false);
   BOOST_TEST(std::regex_match(last = works(), both), last);
   proxy->set_services({service});
@@ -475,4 +476,204 @@ BOOST_FIXTURE_TEST_CASE(clients_of_an_address_that_its_endpoints_list_no_more_ar
     BOOST_CHECK_EQUAL(held.end(), held.pod == "web-0" ? std::strerror(ECONNABORTED) : "");
   }
   BOOST_CHECK_EQUAL(seen.size(), 2);
+}
+
+BOOST_FIXTURE_TEST_CASE(an_address_and_an_interface_that_appear_later_serve_at_once, Net) {
+  begin();
+  program();
+  // Refused by the node itself until the proxy has heard of the address.
+  const auto serves = [&](const std::string& ip) {
+    return outside.inside([&] { return tcp(ip, 30080).starts_with("web-"); });
+  };
+  command("ip addr add 192.0.2.77/24 dev up0");
+  run_until([&] { return serves("192.0.2.77"); });
+  command("ip addr add fd00:2::77/64 dev up0 nodad");
+  run_until([&] { return serves("fd00:2::77"); });
+  command("ip addr del 192.0.2.77/24 dev up0");
+
+  command("ip link add up2 type veth peer name up3 netns " + outside.path());
+  outside.inside([] { command("ip link set up3 up && ip addr add 198.51.100.20/24 dev up3"); });
+  command("ip link set up2 up && ip addr add 198.51.100.10/24 dev up2");
+  run_until([&] { return serves("198.51.100.10"); });
+
+  // An interface that was made anew under its old name, and one that goes.
+  command("ip link del up2 && ip link add up2 type veth peer name up3 netns " + outside.path());
+  outside.inside([] { command("ip link set up3 up && ip addr add 198.51.100.20/24 dev up3"); });
+  command("ip link set up2 up && ip addr add 198.51.100.10/24 dev up2");
+  run_until([&] { return serves("198.51.100.10"); });
+  command("ip link del up2");
+  run_until([&] {
+    return !std::filesystem::exists(bpffs / "links/tcx:up2") && !std::filesystem::exists(bpffs / "links/tc:up2");
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(datagrams_larger_than_the_mtu_arrive_whole_and_so_do_their_answers, Net) {
+  begin();
+  program();
+  const std::string large(4000, 'x');
+  outside.inside([&] {
+    for (const auto& [ip, port] :
+         {std::pair{kNodeIp, 30080}, {kNodeIp6, 30080}, {"10.96.0.1", 80}, {"fd00:96::1", 80}}) {
+      std::set<int> seen;
+      for (int i = 0; i < 16; ++i) {
+        const auto to = address_of(ip, static_cast<uint16_t>(port));
+        const auto socket = client(to.storage.ss_family, SOCK_DGRAM);
+        BOOST_REQUIRE_EQUAL(connect_to(socket, to), 0);
+        BOOST_REQUIRE_EQUAL(::send(socket.get(), large.data(), large.size(), 0), 4000);
+        std::vector<const host::Fd*> servers;
+        for (const auto& pod : pods) servers.insert(servers.end(), {&pod.udp4, &pod.udp6});
+        const int which = wait_for_any(servers);
+        BOOST_REQUIRE_GE(which, 0);
+        const auto question = receive(*servers[static_cast<size_t>(which)], 0);
+        BOOST_REQUIRE(question);
+        BOOST_CHECK_EQUAL(question->text.size(), large.size());
+        BOOST_REQUIRE_EQUAL(send_to(*servers[static_cast<size_t>(which)], question->address, large), 0);
+        const auto answer = receive(socket, 1000);
+        BOOST_REQUIRE(answer);
+        BOOST_CHECK_EQUAL(answer->text.size(), large.size());
+        seen.insert(which / 2);
+      }
+      BOOST_CHECK_MESSAGE(seen.size() == 2, ip);
+    }
+  });
+}
+
+// The node cannot forward what is too large for the way to the pod; what it answers (ICMP
+// fragmentation needed, packet too big) must speak of the address that the client knows.
+BOOST_FIXTURE_TEST_CASE(a_client_learns_the_path_mtu_behind_a_virtual_address, Net) {
+  begin();
+  program();
+  for (size_t i = 0; i < pods.size(); ++i) command(fmt::format("ip link set pod{} mtu 1300", i));
+  outside.inside([&] {
+    for (const auto& [ip, port] :
+         {std::pair{kNodeIp, 30080}, {kNodeIp6, 30080}, {"10.96.0.1", 80}, {"fd00:96::1", 80}}) {
+      const auto to = address_of(ip, static_cast<uint16_t>(port));
+      const bool v6 = to.storage.ss_family == AF_INET6;
+      const int level = v6 ? static_cast<int>(IPPROTO_IPV6) : static_cast<int>(IPPROTO_IP);
+      const auto socket = client(to.storage.ss_family, SOCK_DGRAM);
+      const int never_fragment = v6 ? IPV6_PMTUDISC_DO : IP_PMTUDISC_DO;
+      setsockopt(socket.get(), level, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &never_fragment,
+                 sizeof(never_fragment));
+      BOOST_REQUIRE_EQUAL(connect_to(socket, to), 0);
+      const std::string large(1400, 'x');
+      BOOST_REQUIRE_EQUAL(::send(socket.get(), large.data(), large.size(), 0), 1400);
+      int mtu = 0;
+      for (int i = 0; i < 100 && mtu != 1300; ++i) {
+        socklen_t length = sizeof(mtu);
+        BOOST_REQUIRE_EQUAL(getsockopt(socket.get(), level, v6 ? IPV6_MTU : IP_MTU, &mtu, &length), 0);
+        usleep(10'000);
+      }
+      BOOST_CHECK_MESSAGE(mtu == 1300, ip << ": " << mtu);
+
+      // TCP lives with it: all of a large message arrives.
+      auto held = hold(SOCK_STREAM, ip, static_cast<uint16_t>(port));
+      const std::string message(20000, 'y');
+      BOOST_REQUIRE_EQUAL(::send(held.socket.get(), message.data(), message.size(), 0), 20000);
+      const timeval patience{.tv_sec = 3, .tv_usec = 0};
+      setsockopt(held.other_end.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+      std::string got(message.size(), 0);
+      BOOST_CHECK_EQUAL(recv(held.other_end.get(), got.data(), got.size(), MSG_WAITALL), 20000);
+    }
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(one_client_port_reaches_one_pod_through_two_virtual_addresses_at_once, Net) {
+  auto other = make_service(
+      "other", {"10.96.0.2", "fd00:96::2"},
+      {{.port = 80, .target = {.number = 8080}}, {.port = 80, .target = {.number = 8080}, .protocol = "UDP"}});
+  other.spec.selector = {{"app", "web"}};
+  begin();
+  proxy->set_services({service, other});
+  proxy->set_pod(make_pod("web-0", "web", {pods[0].ip4, pods[0].ip6}));
+  settle();
+  outside.inside([&] {
+    for (const bool v6 : {false, true}) {
+      for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+        const auto& server =
+            type == SOCK_STREAM ? (v6 ? pods[0].tcp6 : pods[0].tcp4) : (v6 ? pods[0].udp6 : pods[0].udp4);
+        std::vector<host::Fd> clients, accepted;
+        std::set<std::string> sources;
+        for (const char* ip : v6 ? std::array{"fd00:96::1", "fd00:96::2"} : std::array{"10.96.0.1", "10.96.0.2"}) {
+          clients.push_back(client(v6 ? AF_INET6 : AF_INET, type));
+          const int on = 1;
+          setsockopt(clients.back().get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+          const auto from = address_of(v6 ? kClient6 : kClient4, 40000);
+          BOOST_REQUIRE_EQUAL(bind(clients.back().get(), from.get(), from.length), 0);
+          BOOST_REQUIRE_EQUAL(connect_to(clients.back(), address_of(ip, 80)), 0);
+        }
+        for (size_t i = 0; i < clients.size(); ++i) {
+          const std::string text = fmt::format("question {}", i);
+          BOOST_REQUIRE_EQUAL(::send(clients[i].get(), text.data(), text.size(), 0), static_cast<ssize_t>(text.size()));
+          BOOST_REQUIRE_EQUAL(wait_for_any({&server}), 0);
+          if (type == SOCK_STREAM) {
+            accepted.emplace_back(accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+            const auto question = receive(accepted.back());
+            BOOST_REQUIRE(question);
+            BOOST_CHECK_EQUAL(question->text, text);
+            sources.insert(peer_of(accepted.back()));
+            BOOST_REQUIRE_EQUAL(::send(accepted.back().get(), text.data(), text.size(), 0),
+                                static_cast<ssize_t>(text.size()));
+          } else {
+            const auto question = receive(server);
+            BOOST_REQUIRE(question);
+            BOOST_CHECK_EQUAL(question->text, text);
+            sources.insert(question->from);
+            BOOST_REQUIRE_EQUAL(send_to(server, question->address, text), 0);
+          }
+          const auto answer = receive(clients[i], 1000);
+          BOOST_REQUIRE(answer);
+          BOOST_CHECK_EQUAL(answer->text, text);
+        }
+        // The pod must be able to tell them apart.
+        BOOST_CHECK_EQUAL(sources.size(), 2);
+      }
+    }
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(local_policies_serve_with_backends_of_this_node_only, Net) {
+  auto given =
+      make_service("given", {"10.96.0.9"},
+                   {{.port = 80, .target = {.number = 8080}, .protocol = "TCP", .node_port = 30090}}, "NodePort");
+  given.spec.selector.clear();
+  given.spec.ports[0].name = "";
+  api::Endpoints endpoints;
+  endpoints.metadata.namespace_ = "default";
+  endpoints.metadata.name = "given";
+  // Nobody listens there: who is led to it is refused.
+  endpoints.subsets.push_back(
+      {.addresses = {{.ip = pods[0].ip4, .node_name = "node"}, {.ip = kClient4, .node_name = "other"}},
+       .ports = {{.port = 8080, .protocol = "TCP"}}});
+  begin();
+  proxy->set_endpoints({endpoints});
+  for (const bool external_local : {false, true}) {
+    for (const bool internal_local : {false, true}) {
+      given.spec.external_traffic_policy = external_local ? "Local" : "Cluster";
+      given.spec.internal_traffic_policy = internal_local ? "Local" : "Cluster";
+      proxy->set_services({given});
+      settle();
+      int from_outside = 0, from_inside = 0;
+      for (int i = 0; i < 24; ++i) {
+        from_outside += outside.inside([&] { return tcp(kNodeIp, 30090); }).starts_with("web-0") ? 1 : 0;
+        from_inside += tcp("10.96.0.9", 80).starts_with("web-0") ? 1 : 0;
+      }
+      BOOST_CHECK_EQUAL(from_outside == 24, external_local);
+      BOOST_CHECK_EQUAL(from_inside == 24, internal_local);
+      BOOST_CHECK_GT(from_outside, 0);
+      BOOST_CHECK_GT(from_inside, 0);
+    }
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(external_addresses_are_served_to_clients_outside_and_on_the_node, Net) {
+  service.spec.external_ips = {"203.0.113.5", "2001:db8::5"};
+  begin();
+  program();
+  for (const char* ip : {"203.0.113.5", "2001:db8::5"}) {
+    BOOST_CHECK_MESSAGE(tcp(ip, 80).starts_with("web-"), ip);
+    outside.inside([&] {
+      BOOST_CHECK_MESSAGE(tcp(ip, 80).starts_with("web-"), ip);
+      BOOST_CHECK_MESSAGE(udp(ip, 80).starts_with("web-"), ip);
+    });
+  }
 }

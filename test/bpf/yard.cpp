@@ -204,7 +204,7 @@ int send_to(const host::Fd& socket, const Address& to, const std::string& text) 
 std::optional<Datagram> receive(const host::Fd& socket, int timeout_ms) {
   pollfd poll_for{.fd = socket.get(), .events = POLLIN, .revents = 0};
   if (poll(&poll_for, 1, patient(timeout_ms)) != 1) return std::nullopt;
-  char buffer[2048];
+  char buffer[8192];
   Datagram datagram;
   const auto length =
       recvfrom(socket.get(), buffer, sizeof(buffer), 0, datagram.address.get(), &datagram.address.length);

@@ -283,6 +283,22 @@ BOOST_FIXTURE_TEST_CASE(a_node_port_cannot_be_bound_on_the_node_only, Node) {
   BOOST_TEST(bind("unshare -n").out.find("serving") != std::string::npos);
 }
 
+BOOST_FIXTURE_TEST_CASE(an_interface_that_appears_later_brings_clients_at_once, Node) {
+  run_echo({"a", "b"});
+  const auto added = shell(fmt::format(R"(set -e
+    ip -n {0} link add eth1 type veth peer name eth1 netns {0}-out
+    ip -n {0}-out address add 198.51.100.20/24 dev eth1; ip -n {0}-out link set eth1 up
+    ip -n {0} link set eth1 up; ip -n {0} address add 198.51.100.10/24 dev eth1)",
+                                       name()));
+  BOOST_REQUIRE_EQUAL(added.wait_status, 0);
+  require_eventually(
+      "node ports are served on it", [&] { return ask_outside("tcp", "198.51.100.10", 30007) == kBoth; }, 3s);
+  BOOST_TEST((ask_outside("udp", "198.51.100.10", 30007) == kBoth));
+  BOOST_TEST((ask("tcp", "198.51.100.10", 30007) == kBoth));
+  BOOST_TEST((ask_in_pod("a", "udp", "198.51.100.10", 30007) == kBoth));
+  shell(fmt::format("ip -n {} link delete eth1", name()));
+}
+
 BOOST_FIXTURE_TEST_CASE(the_maps_read_like_a_table, Node) {
   run_echo({"a"});
   const auto dump = shell("bpftool map dump pinned " + (bpffs() / "v1/vip").string()).out;
