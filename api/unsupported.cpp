@@ -54,7 +54,7 @@ constexpr Acted kActed[] = {
     {"Service", " metadata spec "},
     {"ServiceSpec",
      " ports selector clusterIP clusterIPs type sessionAffinity externalName publishNotReadyAddresses "
-     "sessionAffinityConfig ipFamilies ipFamilyPolicy "},
+     "sessionAffinityConfig ipFamilies ipFamilyPolicy externalIPs externalTrafficPolicy internalTrafficPolicy "},
     {"ServicePort", " name protocol port targetPort nodePort "},
     {"EndpointPort", " name port protocol "},
     {"EndpointAddress", " ip hostname nodeName targetRef "},
@@ -118,14 +118,11 @@ constexpr Instead kInstead[] = {
     {"VolumeProjection", "clusterTrustBundle", "has no effect: this node has no API server; the file is absent"},
     {"VolumeProjection", "podCertificate", "has no effect: this node has no API server; the file is absent"},
     {"EmptyDirVolumeSource", "mode", "has no effect yet: the directory's mode is 0777"},
-    {"ServiceSpec", "externalIPs", "are not served yet: only the ClusterIP and node ports are"},
     {"ServiceSpec", "loadBalancerIP", "has no effect: there is no load balancer outside; node ports are served"},
     {"ServiceSpec", "loadBalancerClass", "has no effect: there is no load balancer outside; node ports are served"},
     {"ServiceSpec", "loadBalancerSourceRanges", "are not enforced yet: every source may connect"},
     {"ServiceSpec", "allocateLoadBalancerNodePorts", "has no effect: node ports are always allocated"},
     {"ServiceSpec", "healthCheckNodePort", "is not served yet"},
-    {"ServiceSpec", "externalTrafficPolicy", kOneNode},
-    {"ServiceSpec", "internalTrafficPolicy", kOneNode},
     {"ServiceSpec", "trafficDistribution", kOneNode},
 };
 
@@ -143,8 +140,6 @@ constexpr Instead kHarmless[] = {
     {"PodSecurityContext", "supplementalGroupsPolicy", "Merge"},
     {"Container", "stdinOnce", "false"},
     {"VolumeMount", "recursiveReadOnly", "Disabled"},
-    {"ServiceSpec", "externalTrafficPolicy", "Cluster"},
-    {"ServiceSpec", "internalTrafficPolicy", "Cluster"},
     {"ServiceSpec", "allocateLoadBalancerNodePorts", "true"},
     {"ServiceSpec", "healthCheckNodePort", "0"},
 };

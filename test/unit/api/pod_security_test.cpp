@@ -165,8 +165,8 @@ BOOST_AUTO_TEST_CASE(what_is_not_acted_on_is_reported_by_its_path) {
   BOOST_TEST(ignored(pod_text("", "initContainers: [{name: i, image: a, restartPolicy: Never}]")) ==
              "spec.initContainers[0].restartPolicy ");
   BOOST_TEST(ignored(service_text("externalIPs: [10.0.0.1], trafficDistribution: PreferClose, ports: [{port: 1, "
-                                  "appProtocol: http}]")) ==
-             "spec.ports[0].appProtocol spec.externalIPs spec.trafficDistribution ");
+                                  "appProtocol: http}], loadBalancerSourceRanges: [10.0.0.0/8]")) ==
+             "spec.ports[0].appProtocol spec.loadBalancerSourceRanges spec.trafficDistribution ");
   BOOST_TEST(ignored("{apiVersion: v1, kind: Pod, metadata: {name: a, finalizers: [x/y]}, status: {phase: Running}}") ==
              "metadata.finalizers status ");
 }
