@@ -129,18 +129,21 @@ std::string Allocations::text() const {
 Allocations::Outcome Allocations::assign(std::vector<api::Service> services, bool release) {
   const auto before = held_;
   Outcome outcome;
-  present_.clear();
-  for (const auto& service : services) present_.push_back(name_of(service));
+  std::vector<ServiceName> names;
+  names.reserve(services.size());
+  for (const auto& service : services) names.push_back(name_of(service));
+  present_ = names;
   std::sort(present_.begin(), present_.end());
 
-  for (auto it = held_.begin(); it != held_.end();) {
+  for (auto it = held_.begin(); release && it != held_.end();) {
     const auto name = (it++)->first;
-    if (release && !std::binary_search(present_.begin(), present_.end(), name)) drop(name);
+    if (!std::binary_search(present_.begin(), present_.end(), name)) drop(name);
   }
-  for (const auto& service : services) {
-    if (is_headless(service) || is_external_name(service)) drop(name_of(service));
+  for (size_t i = 0; i < services.size(); ++i) {
+    const auto& service = services[i];
+    if (is_headless(service) || is_external_name(service)) drop(names[i]);
     if (has_node_ports(service)) continue;
-    if (const auto it = held_.find(name_of(service)); it != held_.end()) {
+    if (const auto it = held_.find(names[i]); it != held_.end()) {
       for (const auto& [port, node_port] : it->second.node_ports) node_port_owner_.erase({port.first, node_port});
       it->second.node_ports.clear();
     }
@@ -152,7 +155,7 @@ Allocations::Outcome Allocations::assign(std::vector<api::Service> services, boo
     for (size_t i = 0; i < services.size(); ++i) {
       auto& service = services[i];
       if (refused[i] || is_external_name(service)) continue;
-      const auto name = name_of(service);
+      const auto& name = names[i];
       auto wrong = is_headless(service) ? std::nullopt : assign_addresses(service, name, given_only);
       if (!wrong && !is_headless(service)) wrong = assign_node_ports(service, name, given_only);
       if (!wrong) continue;
@@ -160,9 +163,15 @@ Allocations::Outcome Allocations::assign(std::vector<api::Service> services, boo
       refused[i] = true;
     }
   }
+  // In place: a Service is large, and there may be ten thousand.
+  size_t kept = 0;
   for (size_t i = 0; i < services.size(); ++i) {
-    if (!refused[i]) outcome.services.push_back(std::move(services[i]));
+    if (refused[i]) continue;
+    if (kept != i) services[kept] = std::move(services[i]);
+    ++kept;
   }
+  services.erase(services.begin() + static_cast<ptrdiff_t>(kept), services.end());
+  outcome.services = std::move(services);
   outcome.changed = held_ != before;
   return outcome;
 }
@@ -243,8 +252,10 @@ std::optional<api::Problem> Allocations::assign_addresses(api::Service& service,
     }
     addresses.push_back(*address);
   }
-  drop_addresses(name);
-  for (const auto& address : addresses) hold_address(name, address);
+  if (addresses != held_before) {
+    drop_addresses(name);
+    for (const auto& address : addresses) hold_address(name, address);
+  }
   service.spec.cluster_ips.clear();
   service.spec.ip_families.clear();
   for (const auto& address : addresses) {

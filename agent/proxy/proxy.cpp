@@ -163,16 +163,13 @@ void Proxy::set_services(std::vector<api::Service> services) {
   auto outcome = allocations_.assign(std::move(services), synced_);
   if (outcome.changed) save_allocations();
   allocation_problems_ = std::move(outcome.problems);
-  std::map<ServiceName, api::Service> now;
+  std::set<ServiceName> gone;
+  for (const auto& [name, known] : table_.services()) gone.insert(name);
   for (auto& service : outcome.services) {
-    const ServiceName name{service.metadata.namespace_, service.metadata.name};
-    now.emplace(name, std::move(service));
+    gone.erase({service.metadata.namespace_, service.metadata.name});
+    table_.set_service(std::move(service));
   }
-  for (const auto& [name, service] : allocated_) {
-    if (!now.contains(name)) table_.remove_service(name);
-  }
-  for (const auto& [name, service] : now) table_.set_service(service);
-  allocated_ = std::move(now);
+  for (const auto& name : gone) table_.remove_service(name);
   touch();
 }
 
@@ -187,7 +184,7 @@ void Proxy::set_endpoints(std::vector<api::Endpoints> endpoints) {
     table_.set_endpoints(std::move(object));
   }
   for (const auto& name : gone) {
-    if (allocated_.contains(name)) end_flows_to_missing(table_.endpoints().at(name), nullptr);
+    if (table_.services().contains(name)) end_flows_to_missing(table_.endpoints().at(name), nullptr);
     table_.remove_endpoints(name);
   }
   touch();
@@ -318,7 +315,7 @@ void Proxy::synced() {
   if (synced_) return;
   synced_ = garbage_ = true;
   std::vector<api::Service> services;
-  for (const auto& [name, service] : allocated_) services.push_back(service);
+  for (const auto& [name, service] : table_.services()) services.push_back(service);
   if (allocations_.assign(std::move(services), true).changed) save_allocations();
   touch();
 }
@@ -526,8 +523,8 @@ Status Proxy::teardown() {
 
 std::vector<api::Service> Proxy::services_with_allocations() const {
   std::vector<api::Service> services;
-  services.reserve(allocated_.size());
-  for (const auto& [name, service] : allocated_) services.push_back(service);
+  services.reserve(table_.services().size());
+  for (const auto& [name, service] : table_.services()) services.push_back(service);
   return services;
 }
 

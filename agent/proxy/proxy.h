@@ -164,7 +164,6 @@ class Proxy {
   std::map<std::string, Netns> netns_;                                 // by pod uid
   std::map<std::string, std::vector<host::IpAddress>> pod_addresses_;  // by pod uid
   std::map<ServiceName, std::string> pod_uids_;
-  std::map<ServiceName, api::Service> allocated_;
   std::vector<api::Problem> allocation_problems_;
   std::string last_failure_;
   std::deque<FlowView> flows_;
