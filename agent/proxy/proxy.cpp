@@ -350,6 +350,23 @@ Status Proxy::apply(const Plan& plan) {
           {.protocol = IPPROTO_UDP, .backend = retired.address, .backend_port = retired.port, .only_translated = true});
   }
   if (!packets_) return {};
+  // Datagrams that came before their Service did were the node's own, and conntrack would
+  // keep them so. (To an address of the service CIDR they are refused, and leave no trace.)
+  for (const auto& [vip, id] : plan.vip_adds) {
+    if (vip.protocol != Protocol::udp) continue;
+    const host::FlowFilter flows{.protocol = IPPROTO_UDP, .service = vip.address, .service_port = vip.port};
+    if (!vip.address.is_unspecified()) {
+      if (std::ranges::none_of(settings_.service_cidrs, [&](const auto& cidr) { return cidr.contains(vip.address); }))
+        packets_->end_flows(flows);
+      continue;
+    }
+    for (const auto& address : local_addresses_) {
+      if (address.is_v4() != vip.address.is_v4()) continue;
+      auto here = flows;
+      here.service = address;
+      packets_->end_flows(std::move(here));
+    }
+  }
   for (const auto& write : plan.backends) {
     if (write.fresh) packets_->set(write.id, {from_abi(write.value.address), write.value.port});
   }

@@ -382,6 +382,39 @@ BOOST_FIXTURE_TEST_CASE(a_udp_flow_from_outside_moves_on_when_its_pod_leaves, Ne
   });
 }
 
+BOOST_FIXTURE_TEST_CASE(a_udp_flow_that_began_before_its_service_reaches_it_and_ends_with_it, Net) {
+  service.spec.external_ips = {"203.0.113.5"};
+  begin();
+  proxy->set_services({});
+  settle();
+  for (const char* ip : {kNodeIp, kNodeIp6, "203.0.113.5"}) {
+    outside.inside([&] {
+      const uint16_t port = ip[0] == '2' ? 80 : 30080;
+      const auto to = address_of(ip, port);
+      const auto socket = client(to.storage.ss_family, SOCK_DGRAM);
+      const auto ask = [&] { return ::send(socket.get(), "q", 1, 0) < 0 ? errno : 0; };
+      const auto reached = [&] {
+        const int which = wait_for_any({&pods[0].udp4, &pods[0].udp6, &pods[1].udp4, &pods[1].udp6}, 200);
+        if (which < 0) return false;
+        const auto& pod = pods[static_cast<size_t>(which) / 2];
+        return receive(which % 2 == 0 ? pod.udp4 : pod.udp6, 0).has_value();
+      };
+      BOOST_REQUIRE_EQUAL(connect_to(socket, to), 0);
+      for (int i = 0; i < 4; ++i) ask();
+      BOOST_CHECK(!reached());
+      program();
+      ask();  // tells of what became of the last one
+      ask();
+      BOOST_CHECK_MESSAGE(reached(), ip);
+      reached();
+      proxy->set_services({});
+      settle();
+      for (int i = 0; i < 4; ++i) ask();
+      BOOST_CHECK_MESSAGE(!reached(), ip);
+    });
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(a_tcp_connection_from_outside_goes_on_while_its_pod_is_not_ready_and_is_reset_when_it_leaves,
                         Net) {
   begin();
