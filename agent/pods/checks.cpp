@@ -16,6 +16,7 @@
 #include <optional>
 #include <utility>
 
+#include "agent/pods/grpc_health.h"
 #include "http/client.h"
 
 namespace keelson::pods {
@@ -65,6 +66,8 @@ class RealChecks : public Checks {
       run_http(check, std::move(done));
     } else if (check.handler.tcp_socket) {
       run_tcp(check, std::move(done));
+    } else if (check.handler.grpc) {
+      run_grpc(check, std::move(done));
     } else {
       answer(std::move(done), {false, "this kind of probe is not supported on this node"});
     }
@@ -80,6 +83,7 @@ class RealChecks : public Checks {
     host::Timer timer;
     http::FetchHandle fetch;
     std::string output;
+    GrpcHealthAnswer answer;
   };
 
   void answer(Done done, CheckResult result) {
@@ -208,49 +212,88 @@ class RealChecks : public Checks {
       return;
     }
     auto host = tcp.host.empty() ? check.address : tcp.host;
-    auto address = parse_address(host, *port);
+    dial(host, *port, check.timeout, std::move(done), [this](uint64_t id) { finish(id, {true, ""}); });
+  }
+
+  void run_grpc(const Check& check, Done done) {
+    const auto& grpc = *check.handler.grpc;
+    if (grpc.port < 1 || grpc.port > 65535) {
+      answer(std::move(done), {false, fmt::format("invalid port number: {}", grpc.port)});
+      return;
+    }
+    auto call = grpc_health_request(fmt::format("{}:{}", bracketed(check.address), grpc.port), grpc.service);
+    dial(check.address, static_cast<uint16_t>(grpc.port), check.timeout, std::move(done),
+         [this, call = std::move(call)](uint64_t id) {
+           auto found = running_.find(id);
+           if (found == running_.end() || !send_whole(id, call)) return;
+           found->second->watch = {};  // one watch a descriptor
+           auto watch = loop_.on_readable(found->second->fd.get(), [this, id] { read_grpc(id); });
+           if (!watch) return finish(id, {false, watch.error().message});
+           found->second->watch = std::move(*watch);
+         });
+  }
+
+  // A few hundred bytes: the socket's buffer takes them, or the peer is not one to wait for.
+  bool send_whole(uint64_t id, const std::string& bytes) {
+    const auto sent = send(running_.at(id)->fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent == static_cast<ssize_t>(bytes.size())) return true;
+    finish(id, {false, "the connection was closed"});
+    return false;
+  }
+
+  void read_grpc(uint64_t id) {
+    auto found = running_.find(id);
+    if (found == running_.end()) return;
+    auto& running = *found->second;
+    char buffer[4096];
+    const auto size = recv(running.fd.get(), buffer, sizeof buffer, 0);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (size <= 0) return finish(id, {false, "the connection was closed"});
+    std::string reply;
+    switch (running.answer.take({buffer, static_cast<size_t>(size)}, reply)) {
+      case GrpcHealthAnswer::Verdict::serving:
+        return finish(id, {true, ""});
+      case GrpcHealthAnswer::Verdict::failed:
+        return finish(id, {false, running.answer.reason()});
+      case GrpcHealthAnswer::Verdict::open:
+        if (!reply.empty()) send_whole(id, reply);
+    }
+  }
+
+  // Connects; `connected` goes on with the socket in the running check.
+  void dial(const std::string& host, uint16_t port, Duration timeout, Done done,
+            std::function<void(uint64_t)> connected) {
+    auto address = parse_address(host, port);
     if (!address) {
       answer(std::move(done), {false, fmt::format("\"{}\" is not an IP address", host)});
       return;
     }
-    auto where = fmt::format("dial tcp {}:{}", bracketed(host), *port);
+    auto where = fmt::format("dial tcp {}:{}", bracketed(host), port);
     host::Fd socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!socket) {
-      answer(std::move(done), {false, host::sys_fail(where).error().message});
-      return;
-    }
-    if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->length) == 0) {
-      answer(std::move(done), {true, ""});
-      return;
-    }
-    if (errno != EINPROGRESS) {
+    if (!socket || (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->length) != 0 &&
+                    errno != EINPROGRESS)) {
       answer(std::move(done), {false, host::sys_fail(where).error().message});
       return;
     }
     uint64_t id = 0;
     auto& running = begin(std::move(done), id);
     running.fd = std::move(socket);
-    auto watch = loop_.on_writable(running.fd.get(), [this, id, where] { connected(id, where); });
+    auto watch = loop_.on_writable(running.fd.get(), [this, id, where, connected = std::move(connected)] {
+      auto found = running_.find(id);
+      if (found == running_.end()) return;
+      int error = 0;
+      socklen_t length = sizeof(error);
+      if (getsockopt(found->second->fd.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
+      if (error != 0) return finish(id, {false, fmt::format("{}: {}", where, std::strerror(error))});
+      connected(id);
+    });
     if (!watch) {
       finish(id, {false, watch.error().message});
       return;
     }
     running.watch = std::move(*watch);
-    if (check.timeout > Duration::zero()) {
-      running.timer = loop_.after(check.timeout, [this, id, where] { finish(id, {false, where + ": i/o timeout"}); });
-    }
-  }
-
-  void connected(uint64_t id, const std::string& where) {
-    auto found = running_.find(id);
-    if (found == running_.end()) return;
-    int error = 0;
-    socklen_t length = sizeof(error);
-    if (getsockopt(found->second->fd.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
-    if (error == 0) {
-      finish(id, {true, ""});
-    } else {
-      finish(id, {false, fmt::format("{}: {}", where, std::strerror(error))});
+    if (timeout > Duration::zero()) {
+      running.timer = loop_.after(timeout, [this, id, where] { finish(id, {false, where + ": i/o timeout"}); });
     }
   }
 

@@ -157,7 +157,10 @@ BOOST_AUTO_TEST_CASE(what_is_not_acted_on_is_reported_by_its_path) {
              "spec.nodeSelector spec.serviceAccountName spec.serviceAccount spec.schedulerName spec.priority spec.os "
              "spec.hostUsers ");
   BOOST_TEST(ignored(pod_text("livenessProbe: {grpc: {port: 1}}, restartPolicy: Never, stdinOnce: true")) ==
-             "spec.containers[0].restartPolicy spec.containers[0].livenessProbe.grpc spec.containers[0].stdinOnce ");
+             "spec.containers[0].restartPolicy spec.containers[0].stdinOnce ");
+  BOOST_TEST(ignored(pod_text("env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: p, key: k}}}]",
+                              "volumes: [{name: v, emptyDir: {}}], ephemeralContainers: [{name: debug, image: a}]")) ==
+             "spec.containers[0].env[0].valueFrom.fileKeyRef spec.ephemeralContainers ");
   BOOST_TEST(ignored(pod_text("",
                               "volumes: [{name: a, emptyDir: {}}, {name: b, nfs: {server: s, path: /}}, {name: c, "
                               "projected: {sources: [{serviceAccountToken: {path: t}}]}}]")) ==
