@@ -64,14 +64,24 @@ struct ResourceLimits {
   int64_t pids_limit = 0;  // 0: none
 };
 
+// A tmpfs of the pod's own: all its containers mount the same one by name, its content
+// stays when a container restarts and goes with the sandbox.
+struct MemoryVolume {
+  std::string name;         // a plain file name, unique in the pod
+  uint64_t size_bytes = 0;  // enforced; 0: half of the machine's memory
+  mode_t mode = 0777;
+  std::optional<gid_t> group;
+};
+
 struct SandboxSpec {
   std::string uid, namespace_, name;
   std::string qos;  // "Guaranteed", "Burstable", "BestEffort": picks the cgroup's parent
   std::string hostname;
   bool host_network = false, host_pid = false, host_ipc = false, share_process_namespace = false;
   std::map<std::string, std::string> sysctls;  // namespaced ones, set in the sandbox
-  ResourceLimits limits;                       // of the whole pod
-  std::string manifest;  // opaque; kept in <run-dir>/pods/<uid>/spec.json, handed back by recover()
+  std::vector<MemoryVolume> memory_volumes;
+  ResourceLimits limits;  // of the whole pod
+  std::string manifest;   // opaque; kept in <run-dir>/pods/<uid>/spec.json, handed back by recover()
 };
 
 // A running sandbox. The descriptors are duplicates, owned by the receiver.
@@ -83,16 +93,15 @@ struct Sandbox {
 };
 
 struct Mount {
-  enum class Type { bind, tmpfs };
+  enum class Type { bind, memory };
   enum class Propagation { none, host_to_container, bidirectional };
   Type type = Type::bind;
   std::string source;   // bind: an absolute host path, opened without following symlinks out of `beneath`
   std::string beneath;  // bind: when set, `source` is relative to it and cannot leave it (subPath)
+                        // memory: the volume's name; `source` is a path within it, made when missing, or ""
   std::string target;   // absolute, inside the container; created when missing
   bool read_only = false;
   Propagation propagation = Propagation::none;
-  uint64_t size_bytes = 0;  // tmpfs; 0: half of the machine's memory
-  mode_t mode = 0755;       // tmpfs
 };
 
 struct ContainerId {

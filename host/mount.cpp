@@ -127,11 +127,12 @@ Result<Fd> make_overlay(const OverlayOptions& options) {
   return finish(fs, "overlay", 0);
 }
 
-Result<Fd> make_tmpfs(uint64_t size_bytes, mode_t mode) {
+Result<Fd> make_tmpfs(uint64_t size_bytes, mode_t mode, std::optional<gid_t> group) {
   const Fd fs = open_filesystem("tmpfs");
   if (!fs) return sys_fail("tmpfs");
   if (configure(fs, FSCONFIG_SET_STRING, "mode", fmt::format("{:o}", mode).c_str()) != 0 ||
-      (size_bytes > 0 && configure(fs, FSCONFIG_SET_STRING, "size", std::to_string(size_bytes).c_str()) != 0)) {
+      (size_bytes > 0 && configure(fs, FSCONFIG_SET_STRING, "size", std::to_string(size_bytes).c_str()) != 0) ||
+      (group && configure(fs, FSCONFIG_SET_STRING, "gid", std::to_string(*group).c_str()) != 0)) {
     return filesystem_fail(fs, "tmpfs");
   }
   return finish(fs, "tmpfs", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ struct OverlayOptions {
 Result<Fd> make_overlay(const OverlayOptions& options);
 
 // size 0: the kernel's default, half of the memory.
-Result<Fd> make_tmpfs(uint64_t size_bytes, mode_t mode);
+Result<Fd> make_tmpfs(uint64_t size_bytes, mode_t mode, std::optional<gid_t> group = {});
 
 // A file or directory as O_PATH. With `beneath`, `path` is relative to it and no
 // symlink and no ".." leads out of it (CVE-2021-25741); links of /proc never do.

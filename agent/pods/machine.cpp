@@ -368,7 +368,7 @@ class Step {
 
   void handle(const event::Fail& failure) {
     if (state_.stage != Stage::pending && !running_stage()) return;
-    fail(failure.reason, failure.message);
+    fail(failure.reason, failure.message, failure.grace);
   }
 
   void handle(const event::TimerFired& timer) {
@@ -627,11 +627,11 @@ class Step {
 
   // ---- the end
 
-  void fail(const std::string& reason, const std::string& message) {
+  void fail(const std::string& reason, const std::string& message, std::optional<Duration> grace = {}) {
     log(true, fmt::format("failed: {}: {}", reason, message));
     state_.final_reason = reason;
     state_.final_message = message;
-    begin_stop(plan_.grace);
+    begin_stop(grace.value_or(plan_.grace));
   }
 
   void begin_stop(Duration grace) {

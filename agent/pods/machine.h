@@ -234,6 +234,7 @@ struct Terminate {  // the pod is to go; a shorter grace than before is obeyed
 };
 struct Fail {  // the pod is to end now, and to stay as Failed
   std::string reason, message;
+  std::optional<Duration> grace = {};  // the pod's own
 };
 struct TimerFired;
 }  // namespace event

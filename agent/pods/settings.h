@@ -15,6 +15,7 @@ struct Settings {
   DnsSettings dns;
   int64_t pids_limit = 0;  // per container; 0: none
   Timing timing;
+  Duration usage_period = std::chrono::seconds(10);  // between looks at what volumes take on disk
 };
 
 }  // namespace keelson::pods

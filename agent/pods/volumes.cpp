@@ -12,6 +12,7 @@
 #include <map>
 #include <set>
 
+#include "agent/pods/container_spec.h"
 #include "agent/pods/fields.h"
 
 namespace keelson::pods {
@@ -115,28 +116,20 @@ host::Status add_projection(Files& files, const api::Pod& pod, const Objects& ob
     return add_secret(files, pod, objects, secret.ref.name, secret.items, mode, secret.optional.value_or(false));
   }
   if (source.downward_api) return add_downward(files, pod, node, source.downward_api->items, mode);
+  // What only an API server can give is absent, as api/unsupported.cpp reports.
+  if (source.service_account_token || source.cluster_trust_bundle || source.pod_certificate) return {};
   return fail(Error::Code::unsupported, "this kind of projected source is not supported on this node");
 }
 
-size_t users_of(const api::Pod& pod, const std::string& volume) {
-  size_t users = 0;
-  for (const auto* list : {&pod.spec.init_containers, &pod.spec.containers}) {
-    for (const auto& container : *list) {
-      users += std::ranges::any_of(container.volume_mounts, [&](const auto& mount) { return mount.name == volume; });
-    }
-  }
-  return users;
-}
-
-bool uses_sub_path(const api::Pod& pod, const std::string& volume) {
-  for (const auto* list : {&pod.spec.init_containers, &pod.spec.containers}) {
-    for (const auto& container : *list) {
-      for (const auto& mount : container.volume_mounts) {
-        if (mount.name == volume && (!mount.sub_path.empty() || !mount.sub_path_expr.empty())) return true;
-      }
-    }
-  }
-  return false;
+// As kubelet sizes it: no more than the node's memory, the pod's limit and its own.
+uint64_t memory_size(const api::EmptyDirVolumeSource& source, const api::Pod& pod, const NodeFacts& node) {
+  int64_t size = node.memory_bytes;
+  auto at_most = [&size](int64_t limit) {
+    if (limit > 0 && (size == 0 || limit < size)) size = limit;
+  };
+  at_most(pod_limits(pod).memory_limit_bytes);
+  if (source.size_limit) at_most(source.size_limit->value());
+  return static_cast<uint64_t>(size);
 }
 
 host::Status plan_one(const api::Volume& volume, const api::Pod& pod, const Objects& objects, const NodeFacts& node,
@@ -146,12 +139,13 @@ host::Status plan_one(const api::Volume& volume, const api::Pod& pod, const Obje
   if (source.empty_dir) {
     planned.mode = source.empty_dir->mode ? static_cast<mode_t>(*source.empty_dir->mode) : 0777;
     planned.path = roots.disk / "empty-dir" / volume.name;
-    if (source.empty_dir->medium != "Memory") return {};
-    planned.path = roots.memory / "empty-dir" / volume.name;
-    if (users_of(pod, volume.name) > 1 || uses_sub_path(pod, volume.name)) return {};
-    planned.kind = PodVolume::Kind::tmpfs;
-    if (source.empty_dir->size_limit)
+    if (source.empty_dir->medium == "Memory") {
+      planned.kind = PodVolume::Kind::memory;
+      planned.path.clear();
+      planned.size_bytes = memory_size(*source.empty_dir, pod, node);
+    } else if (source.empty_dir->size_limit) {
       planned.size_bytes = static_cast<uint64_t>(std::max<int64_t>(source.empty_dir->size_limit->value(), 0));
+    }
     return {};
   }
   if (source.host_path) {
@@ -242,8 +236,8 @@ host::Status prepare_one(const PodVolume& volume) {
       return prepare_host_path(volume);
     case PodVolume::Kind::files:
       return write_files(volume.path, volume.files, volume.group);
-    case PodVolume::Kind::tmpfs:
-      return {};
+    case PodVolume::Kind::memory:
+      return {};  // made with the sandbox
   }
   return {};
 }
@@ -283,6 +277,19 @@ host::Status prepare_volumes(const std::vector<PodVolume>& volumes) {
   return {};
 }
 
+std::vector<api::MemoryVolume> memory_volumes(const std::vector<PodVolume>& volumes) {
+  std::vector<api::MemoryVolume> found;
+  for (const auto& volume : volumes) {
+    if (volume.kind != PodVolume::Kind::memory) continue;
+    // fsGroup as prepare_directory() gives it to a directory.
+    found.push_back({.name = volume.name,
+                     .size_bytes = volume.size_bytes,
+                     .mode = volume.group ? volume.mode | 02770 : volume.mode,
+                     .group = volume.group});
+  }
+  return found;
+}
+
 host::Result<ContainerMounts> plan_mounts(const api::Container& container, const std::vector<PodVolume>& volumes,
                                           const Environment& environment) {
   ContainerMounts planned;
@@ -295,17 +302,18 @@ host::Result<ContainerMounts> plan_mounts(const api::Container& container, const
     mount.read_only = wanted.read_only.value_or(false) || volume->read_only;
     mount.propagation = parse_propagation(wanted.mount_propagation);
     auto sub_path = wanted.sub_path_expr.empty() ? wanted.sub_path : expand(wanted.sub_path_expr, environment);
-    if (volume->kind == PodVolume::Kind::tmpfs) {
-      mount.type = api::Mount::Type::tmpfs;
-      mount.size_bytes = volume->size_bytes;
-      mount.mode = volume->mode | 01000;
+    if (!sub_path.empty() && !is_safe_relative(sub_path)) {
+      return fail(Error::Code::invalid, fmt::format("volumeMount {}: subPath \"{}\" must be relative and must not "
+                                                    "contain '..'",
+                                                    wanted.name, sub_path));
+    }
+    if (volume->kind == PodVolume::Kind::memory) {
+      mount.type = api::Mount::Type::memory;
+      mount.beneath = volume->name;
+      mount.source = sub_path;
     } else if (sub_path.empty()) {
       mount.source = volume->path.string();
     } else {
-      if (!is_safe_relative(sub_path))
-        return fail(Error::Code::invalid, fmt::format("volumeMount {}: subPath \"{}\" must be relative and must not "
-                                                      "contain '..'",
-                                                      wanted.name, sub_path));
       mount.beneath = volume->path.string();
       mount.source = sub_path;
       // Of a files volume a missing key is an error; elsewhere it becomes a directory.

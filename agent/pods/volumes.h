@@ -3,13 +3,10 @@
 // container sees it (pure).
 //
 // Where they lie: <disk>/empty-dir/<name> and <disk>/config-map/<name> under the
-// root directory; secrets, projected and downward volumes and emptyDir of medium
-// Memory under <memory>, on the tmpfs of the run directory: never on a disk. The
-// agent mounts nothing in the host's mount namespace. So an emptyDir of medium
-// Memory that one container alone uses is a tmpfs of that container, with its
-// sizeLimit enforced, and begins empty when the container restarts (Kubernetes
-// keeps it); one that several containers share lies in the run directory, where
-// the pod's memory limit is charged but the sizeLimit is not enforced.
+// root directory; secrets, projected and downward volumes under <memory>, on the
+// tmpfs of the run directory: never on a disk. An emptyDir of medium Memory is a
+// tmpfs in the sandbox's own mount namespace (the agent mounts nothing in the
+// host's): kept while containers restart, gone with the sandbox.
 
 #include <optional>
 #include <string>
@@ -29,14 +26,14 @@ struct VolumeRoots {
 };
 
 struct PodVolume {
-  enum class Kind { directory, tmpfs, host_path, files };
+  enum class Kind { directory, memory, host_path, files };
   std::string name;
   Kind kind = Kind::directory;
-  host::Path path;             // on the host; none with tmpfs
+  host::Path path;             // on the host; none with memory
   std::string host_path_type;  // "", "DirectoryOrCreate" …
   std::vector<VolumeFile> files;
-  mode_t mode = 0777;          // directory, tmpfs
-  uint64_t size_bytes = 0;     // tmpfs
+  mode_t mode = 0777;          // directory, memory
+  uint64_t size_bytes = 0;     // emptyDir's limit, 0: none; the kernel enforces it in memory, usage.h on disk
   std::optional<gid_t> group;  // fsGroup: owns it and may use it
   bool read_only = false;      // files: kubelet mounts these read-only
   bool operator==(const PodVolume&) const = default;
@@ -49,6 +46,9 @@ host::Result<std::vector<PodVolume>> plan_volumes(const api::Pod& pod, const Obj
 
 // Makes them so. Safe to repeat; a files volume changes atomically.
 host::Status prepare_volumes(const std::vector<PodVolume>& volumes);
+
+// What the sandbox is to be made with.
+std::vector<api::MemoryVolume> memory_volumes(const std::vector<PodVolume>& volumes);
 
 struct ContainerMounts {
   std::vector<api::Mount> mounts;

@@ -12,6 +12,7 @@
 #include "agent/pods/environment.h"
 #include "agent/pods/pull_secrets.h"
 #include "agent/pods/stop_signal.h"
+#include "agent/pods/volume_usage.h"
 #include "api/codec.h"
 #include "api/validate.h"
 #include "host/log.h"
@@ -20,6 +21,9 @@ namespace keelson::pods {
 namespace {
 
 using host::Error;
+
+constexpr int kUsageShare = 20;                               // counting may take a twentieth of the time
+constexpr Duration kEvictionGrace = std::chrono::seconds(1);  // kubelet's
 
 bool is_host_network(const api::Pod& pod) { return pod.spec.host_network.value_or(false); }
 
@@ -198,6 +202,48 @@ void Worker::refresh_volumes() {
                             lane_);
 }
 
+// Kubernetes looks every ten seconds; a tree that takes long to count is counted less often.
+void Worker::watch_usage() {
+  bool limited = std::ranges::any_of(
+      volumes_, [](const auto& volume) { return volume.kind == PodVolume::Kind::directory && volume.size_bytes > 0; });
+  if (!limited) return;
+  auto wait = std::max<Duration>(around_.settings.usage_period, kUsageShare * usage_cost_);
+  usage_timer_ = around_.scheduler.after(wait, guarded([](Worker& self) { self.measure_usage(); }));
+}
+
+void Worker::measure_usage() {
+  if (state_.stage != Stage::setup && state_.stage != Stage::active) return;
+  struct Job {
+    std::vector<PodVolume> volumes;
+    std::string excess;
+    Duration cost{};
+  };
+  auto job = std::make_shared<Job>();  // passes to the worker thread and back
+  std::ranges::copy_if(volumes_, std::back_inserter(job->volumes), [](const auto& volume) {
+    return volume.kind == PodVolume::Kind::directory && volume.size_bytes > 0;
+  });
+  around_.scheduler.offload(
+      [job] {
+        auto began = std::chrono::steady_clock::now();
+        for (const auto& volume : job->volumes) {
+          auto usage = disk_usage(volume.path, volume.size_bytes);
+          if (usage && *usage > volume.size_bytes) job->excess = volume.name;
+        }
+        job->cost = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - began);
+      },
+      guarded([job](Worker& self) {
+        self.usage_cost_ = job->cost;
+        if (job->excess.empty()) return self.watch_usage();
+        const auto volume =
+            std::ranges::find(self.pod_.spec.volumes, job->excess, [](const auto& one) { return one.name; });
+        self.send(event::Fail{"Evicted",
+                              fmt::format("Usage of EmptyDir volume \"{}\" exceeds the limit \"{}\". ", job->excess,
+                                          volume->source.empty_dir->size_limit->text),
+                              kEvictionGrace});
+      }),
+      0);
+}
+
 bool Worker::refers_to(const std::string& config_map, const std::string& secret) const {
   auto is_map = [&](const std::string& name) { return !config_map.empty() && name == config_map; };
   auto is_secret = [&](const std::string& name) { return !secret.empty() && name == secret; };
@@ -252,6 +298,7 @@ void Worker::perform(const effect::PrepareVolumes&) {
   around_.scheduler.offload([result, volumes = volumes_] { *result = prepare_volumes(volumes); },
                             guarded([result](Worker& self) {
                               if (*result) {
+                                self.watch_usage();
                                 self.send(event::VolumesReady{});
                               } else {
                                 self.send(event::VolumesFailed{result->error().message});
@@ -275,6 +322,7 @@ void Worker::perform(const effect::StartSandbox&) {
     for (const auto& sysctl : pod_.spec.security_context->sysctls) spec.sysctls[sysctl.name] = sysctl.value;
   }
   spec.limits = pod_limits(pod_);
+  spec.memory_volumes = memory_volumes(volumes_);
   spec.manifest = api::encode_json(pod_);
   around_.runtime.start_sandbox(std::move(spec), guarded([](Worker& self, host::Result<api::Sandbox> started) {
                                   if (!started) {

@@ -103,6 +103,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
 
   void write_files();
   void refresh_volumes();
+  void watch_usage();
+  void measure_usage();
   void launch(size_t container, uint32_t attempt, api::ContainerSpec spec);
   const api::Container& spec_of(size_t container) const;
   std::string name() const;  // "pod default/web", for the log
@@ -122,6 +124,8 @@ class Worker : public std::enable_shared_from_this<Worker> {
   int64_t start_time_us_ = 0;
   int64_t deleted_at_us_ = 0;
   std::vector<PodVolume> volumes_;
+  std::unique_ptr<Armed> usage_timer_;  // to the next look at what the volumes take
+  Duration usage_cost_{};
   api::Sandbox sandbox_;
   std::vector<std::string> ips_;
   struct Image {

@@ -46,7 +46,7 @@ struct EncodedSpec {
   int oom_score_adj = 0;
   std::string_view seccomp;
   std::string directory;
-  std::vector<std::string> argv, environment, masked, read_only, v1_controllers, devices, targets;
+  std::vector<std::string> argv, environment, masked, read_only, v1_controllers, devices, targets, sources;
   std::string target_is_directory;
 
   void encode(shim::Writer& out) const {
@@ -67,6 +67,7 @@ struct EncodedSpec {
     put(out, devices);
     put(out, targets);
     out.text(target_is_directory);
+    put(out, sources);
   }
 };
 
@@ -123,11 +124,6 @@ struct OpenedMount {
 };
 
 Result<OpenedMount> open_mount(const api::Mount& mount) {
-  if (mount.type == api::Mount::Type::tmpfs) {
-    auto tmpfs = host::make_tmpfs(mount.size_bytes, mount.mode);
-    if (!tmpfs) return std::unexpected(tmpfs.error());
-    return OpenedMount{std::move(*tmpfs), true};
-  }
   auto source = host::open_path(mount.source, mount.beneath);
   if (!source) return std::unexpected(source.error());
   struct stat status;
@@ -320,10 +316,18 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
 
   std::vector<Fd> mounts;
   const auto add_mount = [&](const api::Mount& mount) -> host::Status {
+    if (mount.type == api::Mount::Type::memory) {
+      encoded.targets.push_back(mount.target);
+      encoded.target_is_directory += '\1';
+      encoded.sources.push_back((mount.read_only ? "ro " : "rw ") + mount.beneath +
+                                (mount.source.empty() ? "" : "/" + mount.source));
+      return {};
+    }
     auto opened = open_mount(mount);
     if (!opened) return std::unexpected(std::move(opened).error().within("mount " + mount.target));
     encoded.targets.push_back(mount.target);
     encoded.target_is_directory += static_cast<char>(opened->directory);
+    encoded.sources.emplace_back();
     mounts.push_back(std::move(opened->mount));
     return {};
   };

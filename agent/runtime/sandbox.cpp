@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "host/log.h"
+#include "host/mount.h"
 #include "host/process.h"
 
 #include "agent/runtime/runtime_state.h"
@@ -131,14 +132,26 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
   if (!leaf) return give_up(leaf.error());
   auto join = cgroups.join_files(cgroup / "sandbox");
   if (!join) return give_up(join.error());
+  std::vector<Fd> volumes;
+  std::string volume_names;
+  for (const auto& volume : spec.memory_volumes) {
+    if (!plain_name(volume.name)) return give_up({Error::Code::invalid, 0, "volume name: is no plain name"});
+    auto made = host::make_tmpfs(volume.size_bytes, volume.mode, volume.group);
+    if (!made) return give_up(std::move(made).error().within("volume " + volume.name));
+    volumes.push_back(std::move(*made));
+    volume_names += volume.name + '\0';
+  }
 
   StartedShim started{.socket = std::move(*socket), .pidfd = std::move(child->pidfd)};
   started.body = encode(shim::SandboxRequest{.flags = sandbox_flags_of(spec),
                                              .v1 = static_cast<uint32_t>(join->size()),
+                                             .volumes = static_cast<uint32_t>(volumes.size()),
                                              .hostname = spec.hostname.c_str(),
-                                             .sysctls = *sysctls});
+                                             .sysctls = *sysctls,
+                                             .volume_names = volume_names});
   started.fds.push_back(std::move(*leaf));
   for (auto& fd : *join) started.fds.push_back(std::move(fd));
+  for (auto& fd : volumes) started.fds.push_back(std::move(fd));
   return started;
 }
 

@@ -339,6 +339,93 @@ BOOST_FIXTURE_TEST_CASE(readiness_follows_http_and_tcp_probes, Node) {
   BOOST_TEST(pod_value("ready", "/status/containerStatuses/0/restartCount") == "0");
 }
 
+BOOST_FIXTURE_TEST_CASE(readiness_follows_grpc_probes, Node) {
+  // etcd serves grpc.health.v1.Health on its client port.
+  const auto serve = [this]() -> keelson::host::Child& {
+    const std::string client = fmt::format("http://{}:5379", kNodeIp);
+    return background(
+        {"/usr/bin/etcd", "--data-dir", (directory() / "probed").string(), "--listen-client-urls", client,
+         "--advertise-client-urls", client, "--listen-peer-urls", "http://127.0.0.1:5380", "--unsafe-no-fsync"},
+        directory() / "probed.log");
+  };
+  auto& server = serve();
+  const std::string spec = R"(
+  hostNetwork: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sleep, "1000"]
+    readinessProbe: {{grpc: {{port: 5379{}}}, periodSeconds: 1, failureThreshold: 1}}
+)";
+  run_ready_pod("asked", fmt::format(fmt::runtime(spec), ""));
+  std::string unknown = fmt::format(fmt::runtime(spec), ", service: no.such.Service");
+  unknown.replace(unknown.find("readiness"), 9, "liveness");
+  run_pod("unknown", unknown);
+  require_eventually("the unknown service is not healthy", [&] {
+    return contains(agent_log(),
+                    "liveness probe failed: the server gave no health status: it does not know the service");
+  });
+  keelson::host::send_signal(server.pidfd, SIGTERM);
+  require_eventually("it is no longer Ready", [&] { return pod_condition("asked", "Ready") == "False"; });
+  serve();
+  require_eventually("it is Ready again", [&] { return pod_is_ready("asked"); });
+  BOOST_TEST(!contains(ctl({"status"}).out, "grpc"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_memory_volume_is_the_pods_and_has_its_limit, Node) {
+  run_ready_pod("mem", R"(
+  terminationGracePeriodSeconds: 1
+  securityContext: {fsGroup: 3000}
+  containers:
+  - name: a
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sh, -c, "echo $(cat /data/starts)x > /data/starts; while [ ! -e /data/end ]; do sleep 0.1; done; rm /data/end"]
+    volumeMounts: [{name: d, mountPath: /data}]
+  - name: b
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sleep, "1000"]
+    volumeMounts: [{name: d, mountPath: /data}, {name: d, mountPath: /sub, subPath: made/here}]
+  volumes: [{name: d, emptyDir: {medium: Memory, sizeLimit: 2Mi}}]
+)");
+  const auto in_b = [this](const std::string& script) {
+    return ctl({"exec", "mem", "-c", "b", "--", "/bin/sh", "-c", script}).out;
+  };
+  BOOST_TEST(in_b("cat /data/starts; touch /sub/file; ls /data/made/here; stat -c '%a %g' /data") ==
+             "x\nfile\n2777 3000\n");
+  // Its limit is the kernel's to enforce.
+  BOOST_TEST(contains(in_b("head -c 4000000 /dev/zero > /data/big 2>&1; wc -c < /data/big; rm /data/big"), "20"));
+  BOOST_TEST(in_b("df -m /data | awk 'NR==2 {print $2}'") == "2\n");
+  in_b("touch /data/end");
+  require_eventually("a is restarted and finds what it wrote", [&] { return in_b("cat /data/starts") == "xx\n"; });
+  // The agent's own restart changes nothing.
+  stop_agent(SIGKILL);
+  start_agent();
+  require_eventually("it is Ready again", [&] { return pod_is_ready("mem"); });
+  in_b("touch /data/end");
+  require_eventually("a is restarted again", [&] { return in_b("cat /data/starts") == "xxx\n"; }, 30s);
+  BOOST_TEST(shell("grep -c " + directory().string() + " /proc/self/mounts").out == "0\n", "the host sees no mount");
+}
+
+BOOST_FIXTURE_TEST_CASE(an_empty_dir_beyond_its_limit_evicts_the_pod, Node) {
+  run_ready_pod("full", R"(
+  containers:
+  - name: main
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sh, -c, "while :; do sleep 0.1; done"]
+    volumeMounts: [{name: cache, mountPath: /cache}]
+  volumes: [{name: cache, emptyDir: {sizeLimit: 1Mi}}]
+)");
+  in_pod("full", "head -c 2000000 /dev/zero > /cache/file");
+  require_eventually("it is evicted", [&] { return pod_value("full", "/status/reason") == "Evicted"; }, 25s);
+  require_eventually("it has failed", [&] { return pod_value("full", "/status/phase") == "Failed"; });
+  BOOST_TEST(pod_value("full", "/status/message") == "Usage of EmptyDir volume \"cache\" exceeds the limit \"1Mi\". ");
+}
+
 BOOST_FIXTURE_TEST_CASE(a_stop_runs_prestop_then_term_then_kill, Node) {
   shell("mkdir -p " + (directory() / "out").string() + " && chmod 777 " + (directory() / "out").string());
   run_ready_pod("stop", fmt::format(R"(
@@ -437,10 +524,35 @@ BOOST_FIXTURE_TEST_CASE(fields_that_are_not_acted_on_are_reported_by_name, Node)
   run_pod("fields", R"(
   terminationGracePeriodSeconds: 1
   nodeSelector: {disk: ssd}
-  containers: [{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sleep, "1000"], imagee: typo}]
+  containers:
+  - name: main
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sleep, "1000"]
+    imagee: typo
+    env: [{name: FROM_FILE, valueFrom: {fileKeyRef: {volumeName: d, path: p, key: k}}}]
+  volumes:
+  - {name: d, emptyDir: {}}
+  - {name: t, projected: {sources: [{serviceAccountToken: {path: token}}]}}
 )");
-  require_eventually("both are reported", [&] {
+  require_eventually("all are reported", [&] {
     const auto status = ctl({"status"}).out;
-    return contains(status, "spec.nodeSelector") && contains(status, "spec.containers[0].imagee");
+    return contains(status, "spec.nodeSelector") && contains(status, "spec.containers[0].imagee") &&
+           contains(status,
+                    "spec.containers[0].env[0].valueFrom.fileKeyRef: is not read yet: the container will not start");
   });
+  // And that is what happens.
+  require_eventually("the container waits, the volume does not hold it up", [&] {
+    return pod_value("fields", "/status/containerStatuses/0/state/waiting/message") ==
+           "env FROM_FILE: this source of a value is not supported";
+  });
+  // As in Kubernetes, ephemeral containers are none that a manifest can bring.
+  run_pod("ephemeral", R"(
+  containers: [{name: main, image: busybox-test, imagePullPolicy: Never, command: [/bin/sleep, "1000"]}]
+  ephemeralContainers: [{name: debug, image: busybox-test, command: [/bin/sleep, "1000"]}]
+)");
+  require_eventually("it is refused by name", [&] {
+    return contains(ctl({"status"}).out, "spec.ephemeralContainers: Forbidden: cannot be set on create");
+  });
+  BOOST_TEST(!pod_exists("ephemeral"));
 }

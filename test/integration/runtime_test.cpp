@@ -461,7 +461,9 @@ BOOST_AUTO_TEST_CASE(an_ordinary_container_can_do_no_harm) {
 }
 
 BOOST_AUTO_TEST_CASE(who_runs_and_what_it_may_are_as_asked) {
-  pod("uid-1");
+  auto sandbox = pod_spec("uid-1");
+  sandbox.memory_volumes = {{.name = "scratch", .size_bytes = 1 << 20}};
+  pod(sandbox);
   auto spec =
       container("uid-1", R"(id; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status | tr '\t\n' '  '; echo
     touch /x || echo read-only; echo y > /scratch/y && cat /scratch/y; echo to-stdout > /dev/stdout; pwd)");
@@ -472,7 +474,7 @@ BOOST_AUTO_TEST_CASE(who_runs_and_what_it_may_are_as_asked) {
   spec.no_new_privileges = true;
   spec.read_only_root = true;
   spec.working_directory = "/made/for/it";
-  spec.mounts = {{.type = api::Mount::Type::tmpfs, .target = "/scratch", .size_bytes = 1 << 20, .mode = 01777}};
+  spec.mounts = {{.type = api::Mount::Type::memory, .beneath = "scratch", .target = "/scratch"}};
   const std::string text = output(spec);
   BOOST_TEST_MESSAGE(text);
   BOOST_TEST(text.starts_with("uid=1234(web) gid=1235(web) groups=1235(web),"));
@@ -519,7 +521,9 @@ BOOST_AUTO_TEST_CASE(a_hostile_image_leads_no_mount_outside) {
 }
 
 BOOST_AUTO_TEST_CASE(volumes_are_where_and_as_they_were_asked_for) {
-  pod("uid-1");
+  auto sandbox = pod_spec("uid-1");
+  sandbox.memory_volumes = {{.name = "scratch", .size_bytes = 3 << 20}};
+  pod(sandbox);
   std::filesystem::create_directories(directory / "volume/sub");
   std::ofstream(directory / "volume/file") << "content\n";
   auto spec = container("uid-1", R"(cat /data/file; echo new > /data/sub/made; echo x > /ro/file || echo read-only
@@ -527,11 +531,39 @@ BOOST_AUTO_TEST_CASE(volumes_are_where_and_as_they_were_asked_for) {
   spec.mounts = {{.source = (directory / "volume").string(), .target = "/data"},
                  {.source = "sub", .beneath = (directory / "volume").string(), .target = "/ro", .read_only = true},
                  {.source = (directory / "volume/file").string(), .target = "/etc/config"},
-                 {.type = api::Mount::Type::tmpfs, .target = "/scratch", .size_bytes = 3 << 20}};
+                 {.type = api::Mount::Type::memory, .beneath = "scratch", .target = "/scratch"}};
   spec.termination_message_path = "/dev/termination-log";
   BOOST_TEST(output(spec) == "content\nread-only\ncontent\n3\n");
   BOOST_TEST(read_all(directory / "volume/sub/made") == "new\n");
   BOOST_TEST(wait_exit(spec.id).termination_message == "gone\n");
+}
+
+BOOST_AUTO_TEST_CASE(memory_volumes_are_the_pods_and_nothing_leads_out_of_them) {
+  auto sandbox = pod_spec("uid-1");
+  sandbox.memory_volumes = {{.name = "a", .size_bytes = 1 << 20, .mode = 02777, .group = 3000},
+                            {.name = "b", .size_bytes = 1 << 20}};
+  pod(sandbox);
+  const api::Mount all{.type = api::Mount::Type::memory, .beneath = "a", .target = "/a"};
+  auto first = container("uid-1", R"(echo one > /a/file; mkdir /a/dir; echo deep > /a/dir/file
+    ln -s ../b /a/out; ln -s /etc /a/absolute; stat -c '%a %g' /a /a/file
+    head -c 2000000 /dev/zero > /a/big 2>/dev/null; stat -c %s /a/big; rm /a/big)");
+  first.mounts = {all};
+  BOOST_TEST(output(first) == "2777 3000\n644 3000\n1040384\n");
+  // Another container, later: the same content, also below, also read-only; files too.
+  auto second = container("uid-1", "cat /a/file /dir/file /one; ls /new; echo x > /dir/x || echo read-only", "second");
+  second.mounts = {
+      all,
+      {.type = api::Mount::Type::memory, .source = "dir", .beneath = "a", .target = "/dir", .read_only = true},
+      {.type = api::Mount::Type::memory, .source = "file", .beneath = "a", .target = "/one"},
+      {.type = api::Mount::Type::memory, .source = "made/for/it", .beneath = "a", .target = "/new"}};
+  BOOST_TEST(output(second) == "one\ndeep\none\nread-only\n");
+  for (const std::string path : {"out", "absolute", "out/x", "../b"}) {
+    auto bad = container("uid-1", "true", "bad");
+    bad.mounts = {{.type = api::Mount::Type::memory, .source = path, .beneath = "a", .target = "/data"}};
+    auto started = try_start(bad);
+    BOOST_REQUIRE(!started);
+    BOOST_TEST(started.error().message.starts_with("subPath " + path), started.error().message);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(images_of_many_layers_are_mounted_by_old_kernels_too) {

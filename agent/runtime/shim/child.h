@@ -20,7 +20,7 @@ enum Note : char { kCreated = 'C', kFailed = 'E', kTerminal = 'T', kReady = 'R',
 void child_begin(int control, const int* v1, uint32_t v1_count);
 
 // The init of a sandbox: sets up what is in the request, then reaps for ever.
-[[noreturn]] void run_init(const SandboxRequest& request, int control, const int* v1);
+[[noreturn]] void run_init(const SandboxRequest& request, int control, const int* v1, const int* volumes);
 
 struct LaunchFds {
   int control = -1;

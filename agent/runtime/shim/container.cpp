@@ -43,10 +43,10 @@ void write_sysctls(int control, std::string_view sysctls) {
   }
 }
 
-// The pod's own mount namespace: a tmpfs with the shared memory of its containers
-// and the place where each of them, in its own copy, puts its root. Copying it is
-// faster than copying the host's, and nothing of the host is in it.
-void build_pod_root(int control) {
+// The pod's own mount namespace: a tmpfs with the shared memory of its containers,
+// its volumes in memory (/volumes/NAME, for root.cpp) and the place where each of them, in its own copy, puts its root.
+// Copying it is faster than copying the host's, and nothing of the host is in it.
+void build_pod_root(const SandboxRequest& request, int control, const int* volumes) {
   if (sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, 0, MS_PRIVATE) != 0) {
     child_fail(control, errno, "make mounts private");
   }
@@ -65,11 +65,20 @@ void build_pod_root(int control) {
   // Any directory will do to hang it onto before it becomes the root.
   const int place = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (place < 0 || sys_move_mount(mounts[0], place) != 0 || fchdir(mounts[0]) != 0 || mkdir("root", 0755) != 0 ||
-      mkdir("shm", 01777) != 0) {
+      mkdir("shm", 01777) != 0 || mkdir("volumes", 0755) != 0) {
     child_fail(control, errno, "mount the pod's root");
   }
   const int shm = open("shm", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (sys_move_mount(mounts[1], shm) != 0) child_fail(control, errno, "mount the pod's shared memory");
+  const int directory = open("volumes", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const char* name = request.volume_names.data();
+  for (uint32_t i = 0; i < request.volumes; ++i, name += strlen(name) + 1) {
+    if (mkdirat(directory, name, 0755) != 0) child_fail(control, errno, "volume %s", name);
+    const int at = sys_openat2(directory, name, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    if (at < 0 || sys_move_mount(volumes[i], at) != 0) child_fail(control, errno, "mount volume %s", name);
+    close(at);
+  }
+  close(directory);
   if (sys_mount_setattr(mounts[0], "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY) != 0 || sys_pivot_root(".", ".") != 0 ||
       umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) {
     child_fail(control, errno, "enter the pod's root");
@@ -78,7 +87,7 @@ void build_pod_root(int control) {
 
 }  // namespace
 
-void run_init(const SandboxRequest& request, int control, const int* v1) {
+void run_init(const SandboxRequest& request, int control, const int* v1, const int* volumes) {
   prctl(PR_SET_NAME, "podinit");
   child_begin(control, v1, request.v1);
   if (sethostname(request.hostname, strlen(request.hostname)) != 0) child_fail(control, errno, "set the hostname");
@@ -90,7 +99,7 @@ void run_init(const SandboxRequest& request, int control, const int* v1) {
     if (!send_note(control, kNamespaces, "n", 1, network) || !send_note(control, kNamespaces, "l", 1, netlink))
       _exit(1);
   }
-  build_pod_root(control);
+  build_pod_root(request, control, volumes);
 
   for (int capability = 0; capability < 64; ++capability) prctl(PR_CAPBSET_DROP, capability);
   constexpr uid_t kNobody = 65534;

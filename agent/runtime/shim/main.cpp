@@ -288,7 +288,9 @@ void handle_sandbox(Packet& packet) {
   SandboxRequest request;
   Reader in(packet.body, packet.header.size);
   const uint32_t number = packet.header.number;
-  if (!request.decode(in) || packet.fd_count != request.v1 + 1) return answer_error(number, EINVAL, "sandbox");
+  if (!request.decode(in) || packet.fd_count != 1 + request.v1 + request.volumes) {
+    return answer_error(number, EINVAL, "sandbox");
+  }
   if (shim.ready) return answer_sandbox(Type::sandbox_ready, number);
   if (shim.init > 0) return answer_error(number, EALREADY, "sandbox");
   int pair[2];
@@ -300,7 +302,7 @@ void handle_sandbox(Packet& packet) {
   const pid_t pid = sys_clone_into(flags, packet.fds[0], &shim.init_pidfd);
   if (pid == 0) {
     close(pair[0]);
-    run_init(request, pair[1], packet.fds + 1);
+    run_init(request, pair[1], packet.fds + 1, packet.fds + 1 + request.v1);
   }
   close(pair[1]);
   if (pid < 0) {
@@ -382,8 +384,7 @@ void handle_start(Packet& packet) {
   }
   if (index == kMaxContainers) return answer_error(number, EAGAIN, "too many containers in one pod");
   MappedSpec mapped(packet.fds[0]);
-  if (!mapped.sound() || mapped.spec.targets.count != request.mounts)
-    return answer_error(number, EINVAL, "launch spec");
+  if (!mapped.sound() || mapped.spec.descriptors != request.mounts) return answer_error(number, EINVAL, "launch spec");
 
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)

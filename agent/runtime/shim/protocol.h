@@ -61,25 +61,34 @@ static_assert(sizeof(Header) == 16);
 // Flags of a sandbox.
 enum SandboxFlag : uint32_t { kHostNetwork = 1, kHostPid = 2, kHostIpc = 4, kSharePid = 8 };
 
-// Descriptors: the sandbox's v2 cgroup, then `v1` × a v1 cgroup's tasks.
+// Descriptors: the sandbox's v2 cgroup, `v1` × a v1 cgroup's tasks, `volumes` × a mount.
 struct SandboxRequest {
   uint32_t flags = 0;
   uint32_t v1 = 0;
+  uint32_t volumes = 0;
   const char* hostname = "";
-  std::string_view sysctls;  // "net/core/somaxconn\0value\0…"
+  std::string_view sysctls;       // "net/core/somaxconn\0value\0…"
+  std::string_view volume_names;  // of the mounts: "cache\0…"
   template <typename Io>
   void encode(Io& io) const {
     io.u32(flags);
     io.u32(v1);
+    io.u32(volumes);
     io.c_string(hostname);
     io.text(sysctls);
+    io.text(volume_names);
   }
   bool decode(Reader& in) {
     flags = in.u32();
     v1 = in.u32();
+    volumes = in.u32();
     hostname = in.c_string();
     sysctls = in.text();
-    return in.complete() && v1 <= kMaxV1 && (sysctls.empty() || sysctls.back() == 0);
+    volume_names = in.text();
+    uint32_t names = 0;
+    for (const char c : volume_names) names += c == 0;
+    return in.complete() && v1 <= kMaxV1 && (sysctls.empty() || sysctls.back() == 0) && volumes <= kMaxMounts &&
+           names == volumes && (volume_names.empty() || volume_names.back() == 0);
   }
 };
 
@@ -367,6 +376,10 @@ struct LaunchSpec {
   Strings devices;                       // of the host, beyond the usual: "c 10 200 666 net/tun", mode in octal
   Strings targets;                       // of the mounts
   std::string_view target_is_directory;  // a byte each
+  // Of each mount: "" for the next descriptor; for a volume of the pod's own memory
+  // "rw" or "ro", a blank, and its name with the path within it.
+  Strings sources;
+  uint32_t descriptors = 0;  // how many of the sources are ""
 
   // The agent's side fills the encoded sequences itself (launch.cpp).
   bool decode(Reader& in) {
@@ -383,8 +396,13 @@ struct LaunchSpec {
                        read_only.decode(in, 256) && v1_controllers.decode(in, kMaxV1) &&
                        devices.decode(in, kMaxDevices) && targets.decode(in, kMaxMounts);
     target_is_directory = in.text();
-    return sound && in.complete() && argv.count > 0 && groups.size() % 4 == 0 && groups.size() <= 65536 * 4 &&
-           seccomp.size() % 8 == 0 && seccomp.size() <= 4096 * 8 && target_is_directory.size() == targets.count;
+    const bool sourced = sources.decode(in, kMaxMounts) && sources.count == targets.count;
+    descriptors = 0;
+    Reader source = sources.items;
+    for (uint32_t i = 0; i < sources.count; ++i) descriptors += *source.c_string() == 0;
+    return sound && sourced && in.complete() && argv.count > 0 && groups.size() % 4 == 0 &&
+           groups.size() <= 65536 * 4 && seccomp.size() % 8 == 0 && seccomp.size() <= 4096 * 8 &&
+           target_is_directory.size() == targets.count;
   }
 };
 

@@ -123,6 +123,36 @@ void attach(int control, int mount, int root, const char* target, bool directory
   close(fd);
 }
 
+// A mount of a volume in the pod's memory, or of what is at a path within it
+// ("rw NAME/PATH"). Nothing that a container has put there leads out of the volume.
+int clone_pod_volume(int control, const char* source) {
+  const char* name = source + 3;
+  char buffer[4096];
+  const size_t length = strcspn(name, "/");
+  if (strlen(source) < 4 || length >= sizeof buffer) child_fail(control, EINVAL, "volume %s", source);
+  memcpy(buffer, name, length);
+  buffer[length] = 0;
+  const int volumes = sys_openat2(AT_FDCWD, "/volumes", O_PATH | O_DIRECTORY, kNoLinks);
+  const int volume = sys_openat2(volumes, buffer, O_PATH | O_DIRECTORY, RESOLVE_BENEATH | kNoLinks);
+  if (volume < 0) child_fail(control, errno, "volume %s of the pod's memory", buffer);
+  close(volumes);
+  int at = volume;
+  if (name[length] != 0) {
+    const char* path = name + length + 1;
+    constexpr uint64_t kWithin = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+    at = sys_openat2(volume, path, O_PATH, kWithin);
+    if (at < 0 && errno == ENOENT) at = open_target(control, volume, path, true, kWithin);
+    if (at < 0) child_fail(control, errno, "subPath %s", path);
+    close(volume);
+  }
+  const int mount = sys_open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
+  if (mount < 0 || (source[1] == 'o' && sys_mount_setattr(mount, "", AT_EMPTY_PATH, MOUNT_ATTR_RDONLY) != 0)) {
+    child_fail(control, errno, "mount volume %s", name);
+  }
+  close(at);
+  return mount;
+}
+
 void make_node(int control, int dev, const char* name, unsigned major, unsigned minor) {
   if (mknodat(dev, name, S_IFCHR | 0666, makedev(major, minor)) != 0) child_fail(control, errno, "mknod /dev/%s", name);
   if (fchmodat(dev, name, 0666, 0) != 0) child_fail(control, errno, "chmod /dev/%s", name);  // umask
@@ -336,10 +366,16 @@ Root build_root(const LaunchSpec& spec, const LaunchFds& fds) {
   }
 
   Reader targets = spec.targets.items;
+  Reader sources = spec.sources.items;
+  const int* next = fds.mounts;
   for (uint32_t i = 0; i < spec.targets.count; ++i) {
     const char* target = targets.c_string();
-    attach(control, fds.mounts[i], root, target, spec.target_is_directory[i] != 0,
-           RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+    const char* source = sources.c_string();
+    bool directory = spec.target_is_directory[i] != 0;
+    const int mount = *source == 0 ? *next++ : clone_pod_volume(control, source);
+    struct stat status;
+    if (*source != 0 && fstat(mount, &status) == 0) directory = S_ISDIR(status.st_mode);
+    attach(control, mount, root, target, directory, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
   }
   make_working_directory(control, root, spec.directory);
   close(sys);

@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(host_path_types_are_checked) {
   BOOST_TEST(std::filesystem::is_regular_file(volume.path));
 }
 
-BOOST_AUTO_TEST_CASE(a_memory_volume_of_one_container_is_its_tmpfs_and_a_shared_one_a_directory) {
+BOOST_AUTO_TEST_CASE(a_memory_volume_is_the_pods_and_no_larger_than_its_limits) {
   auto pod = make_pod("web", {make_container("main")});
   api::Volume volume;
   volume.name = "cache";
@@ -270,12 +270,22 @@ BOOST_AUTO_TEST_CASE(a_memory_volume_of_one_container_is_its_tmpfs_and_a_shared_
   VolumeRoots roots{.disk = "/d", .memory = "/m"};
   auto volumes = plan_volumes(pod, {}, kNode, roots).value();
   auto mounts = plan_mounts(pod.spec.containers[0], volumes, {}).value().mounts;
-  BOOST_TEST((mounts[0].type == api::Mount::Type::tmpfs));
-  BOOST_TEST(mounts[0].size_bytes == 64U << 20);
-  pod.spec.containers.push_back(pod.spec.containers[0]);
+  BOOST_TEST((mounts[0].type == api::Mount::Type::memory));
+  BOOST_TEST(mounts[0].beneath == "cache");
+  BOOST_TEST(mounts[0].source == "");
+  BOOST_TEST(memory_volumes(volumes).at(0).size_bytes == 64U << 20);
+  pod.spec.containers[0].resources.limits["memory"] = api::Quantity{"16Mi"};
+  pod.spec.security_context.emplace().fs_group = 3000;
+  pod.spec.containers[0].volume_mounts[0].sub_path = "deep/er";
   volumes = plan_volumes(pod, {}, kNode, roots).value();
   mounts = plan_mounts(pod.spec.containers[0], volumes, {}).value().mounts;
-  BOOST_TEST(mounts[0].source == "/m/empty-dir/cache");
+  BOOST_TEST(mounts[0].source == "deep/er");
+  auto made = memory_volumes(volumes).at(0);
+  BOOST_TEST(made.size_bytes == 16U << 20);
+  BOOST_TEST(made.mode == 02777U);
+  BOOST_TEST(made.group.value() == 3000U);
+  pod.spec.containers[0].volume_mounts[0].sub_path = "../up";
+  BOOST_TEST(!plan_mounts(pod.spec.containers[0], volumes, {}).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(projected_sources_join_and_items_select) {
