@@ -291,8 +291,10 @@ host::Status Agent::start() {
   if (!proxy) return std::unexpected(std::move(proxy.error()).within("service proxy"));
   proxy_ = std::move(*proxy);
 
-  auto images =
-      images::Store::create(*loop_, Path(options_.root_dir) / "images", {.in_use = [this] { return images_in_use(); }});
+  auto images = images::Store::create(*loop_, Path(options_.root_dir) / "images",
+                                      {.insecure_registries = options_.insecure_registries,
+                                       .ca_file = options_.registry_ca_file,
+                                       .in_use = [this] { return images_in_use(); }});
   if (!images) return std::unexpected(std::move(images.error()).within("image store"));
   images_ = std::move(*images);
 

@@ -40,6 +40,9 @@ void declare(CLI::App& app, Options& o, std::string& file_frequency, std::string
   text("--etcd-certfile", o.etcd_certfile, "client certificate for etcd");
   text("--etcd-keyfile", o.etcd_keyfile, "its key");
   text("--source-policy", o.source_policy, "what each source may ask for: privileged, baseline or restricted");
+  app.add_option("--insecure-registry", o.insecure_registries,
+                 "host[:port] of a registry that may be asked by plain HTTP; may repeat");
+  text("--registry-ca-file", o.registry_ca_file, "CA of image registries (PEM), beside the system's");
   text("--listen", o.listen, "address of the HTTP API; off loopback it needs TLS");
   text("--tls-cert-file", o.tls_cert_file, "certificate of the HTTP API");
   text("--tls-private-key-file", o.tls_private_key_file, "its key");

@@ -25,6 +25,10 @@ struct Options {
   std::string etcd_cafile, etcd_certfile, etcd_keyfile;
   std::string source_policy = "file=privileged,etcd=privileged,apiserver=privileged,url=baseline,push=baseline";
 
+  // Images
+  std::vector<std::string> insecure_registries;  // host[:port]
+  std::string registry_ca_file;
+
   // The agent's own HTTP API
   std::string listen = "127.0.0.1:10250";
   std::string tls_cert_file, tls_private_key_file, client_ca_file;

@@ -77,7 +77,15 @@ Result<std::string> read_beneath(const Fd& directory, const std::string& path, s
   return text;
 }
 
+// By a shim, for one of its containers. Closing the descriptor takes our own lock away.
+bool is_held(const std::string& layer_root) {
+  const Fd root(open(layer_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return root && flock(root.get(), LOCK_EX | LOCK_NB) != 0;
+}
+
 bool in_use(const StoredReference& reference, const InUse& used) {
+  const auto& layers = reference.image.layers;
+  if (!layers.empty() && std::ranges::all_of(layers, is_held)) return true;
   return used.contains(reference.config) || used.contains(reference.name) ||
          std::ranges::any_of(reference.image.digests, [&](const auto& digest) { return used.contains(digest); });
 }

@@ -57,6 +57,8 @@ struct Removed {
 };
 
 // What must stay, whatever is asked: image ids ("sha256:…"), names, or layer directories.
+// So must layers that somebody holds locked (LOCK_SH on layers/<diff_id>/root: the shims,
+// of their containers), and images of which all layers are.
 using InUse = std::set<std::string>;
 
 class ImageDirectory;

@@ -1,26 +1,28 @@
 #include "agent/images/sandbox.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
 
 #include "host/fd.h"
-
-// What g++ says by a macro, clang says so. ASan's shadow memory is terabytes of address space.
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__
-#endif
-#endif
 
 namespace keelson::images {
 namespace {
@@ -71,6 +73,37 @@ constexpr std::array kSystemFiles = {"/etc/ssl",
                                      "/etc/protocols",
                                      "/etc/pki/tls/certs"};
 
+// What libarchive, libcurl, OpenSSL and glibc call, threads included.
+constexpr std::array kCalls = {
+    // files
+    "openat", "openat2", "open", "close", "close_range", "read", "write", "readv", "writev", "pread64", "pwrite64",
+    "preadv", "pwritev", "lseek", "fstat", "stat", "lstat", "newfstatat", "statx", "fstatfs", "statfs", "access",
+    "faccessat", "faccessat2", "ftruncate", "fallocate", "fadvise64", "fsync", "fdatasync", "syncfs", "dup", "dup2",
+    "dup3", "fcntl", "flock", "umask", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename", "renameat",
+    "renameat2", "link", "linkat", "symlink", "symlinkat", "readlink", "readlinkat", "getdents64", "getcwd", "fchdir",
+    "copy_file_range", "sendfile", "fchown", "fchownat", "chown", "lchown", "fchmod", "fchmodat", "fchmodat2", "chmod",
+    "utimensat", "futimesat", "utimes", "setxattr", "fsetxattr", "lsetxattr", "getxattr", "fgetxattr", "lgetxattr",
+    "listxattr", "flistxattr", "llistxattr", "removexattr", "fremovexattr", "lremovexattr",
+    // waiting
+    "poll", "ppoll", "select", "pselect6", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2",
+    "pipe2", "pipe", "nanosleep", "clock_nanosleep", "restart_syscall",
+    // memory, threads, signals
+    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "set_robust_list", "rseq", "exit", "exit_group",
+    "sched_yield", "sched_getaffinity", "membarrier", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+    "gettid", "getpid", "getppid", "tgkill", "getuid", "geteuid", "getgid", "getegid", "getrandom", "uname", "sysinfo",
+    "getrlimit", "getrusage", "clock_gettime", "clock_getres", "gettimeofday", "time"};
+constexpr std::array kNetworkCalls = {"connect",    "bind",     "getsockname", "getpeername", "getsockopt",
+                                      "setsockopt", "sendto",   "sendmsg",     "sendmmsg",    "recvfrom",
+                                      "recvmsg",    "recvmmsg", "shutdown",    "socketpair",  "ioctl"};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // shadow memory of terabytes, and calls of its own
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
 Status limit(int what, uint64_t value) {
   rlimit limits{value, value};
   rlimit now{};
@@ -113,12 +146,45 @@ Status allow(const Fd& ruleset, int directory, uint64_t access) {
   return {};
 }
 
-Status restrict_files(const Cage& cage) {
-  long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (abi < 0) {
-    if (errno == ENOSYS || errno == EOPNOTSUPP) return {};  // not on this kernel; the rest of the cage holds
-    return sys_fail("landlock");
+// 0: this kernel has none.
+long landlock_abi() {
+  return std::max(0L, syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
+}
+
+// The given directories become mounts of their own, so that ".." does not lead out of
+// them, and everything else is read-only.
+Status restrict_mounts(const Cage& cage) {
+  std::vector<std::pair<int, Fd>> trees;
+  for (const auto* directories : {&cage.writable, &cage.readable}) {
+    for (int directory : *directories) {
+      Fd tree(static_cast<int>(
+          syscall(SYS_open_tree, directory, "", AT_EMPTY_PATH | AT_RECURSIVE | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+      mount_attr attributes{};
+      attributes.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+      if (directories == &cage.readable) attributes.attr_set |= MOUNT_ATTR_RDONLY;
+      if (!tree || syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+                           sizeof attributes) != 0) {
+        return sys_fail("clone a directory's mount");
+      }
+      trees.emplace_back(directory, Fd(openat(tree.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+      if (!trees.back().second) return sys_fail("open a directory's mount");
+    }
   }
+  mount_attr sealed{};
+  sealed.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID;
+  sealed.propagation = MS_PRIVATE;
+  if (unshare(CLONE_NEWNS) != 0 ||
+      syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &sealed, sizeof sealed) != 0) {
+    return sys_fail("make all mounts read-only");
+  }
+  for (const auto& [directory, tree] : trees) {
+    if (dup3(tree.get(), directory, O_CLOEXEC) < 0) return sys_fail("dup3");
+  }
+  return {};
+}
+
+Status restrict_files(const Cage& cage) {
+  const long abi = landlock_abi();
   RulesetAttributes attributes{};
   attributes.handled_access_fs = kAllFirst;
   if (abi >= 2) attributes.handled_access_fs |= LANDLOCK_ACCESS_FS_REFER;
@@ -153,24 +219,58 @@ Status restrict_files(const Cage& cage) {
   return {};
 }
 
+// Everything else is EPERM. glibc takes clone for clone3 when that is ENOSYS, and clone
+// is for threads alone.
+Status restrict_calls(bool network) {
+  std::unique_ptr<void, void (*)(scmp_filter_ctx)> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)), seccomp_release);
+  if (!filter) return fail("seccomp_init");
+  int failed = 0;
+  const auto add = [&](uint32_t action, const char* name, std::vector<scmp_arg_cmp> conditions) {
+    const int number = seccomp_syscall_resolve_name(name);
+    if (number == __NR_SCMP_ERROR || failed != 0) return;  // a call that this library does not know
+    failed = seccomp_rule_add_array(filter.get(), action, number, static_cast<unsigned>(conditions.size()),
+                                    conditions.data());
+  };
+  for (const char* name : kCalls) add(SCMP_ACT_ALLOW, name, {});
+  add(SCMP_ACT_ERRNO(ENOSYS), "clone3", {});
+  add(SCMP_ACT_ALLOW, "clone", {{0, SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD}});
+  for (const char* name : {"mknod", "mknodat"}) {  // whiteouts
+    add(SCMP_ACT_ALLOW, name, {{name == std::string_view("mknod") ? 2u : 3u, SCMP_CMP_EQ, 0, 0}});
+  }
+  if (network) {
+    for (const char* name : kNetworkCalls) add(SCMP_ACT_ALLOW, name, {});
+    for (int family : {AF_INET, AF_INET6, AF_NETLINK}) {  // netlink: getaddrinfo looks at the addresses
+      add(SCMP_ACT_ALLOW, "socket", {{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0}});
+    }
+  }
+  if (failed != 0) return fail(fmt::format("seccomp: {}", std::strerror(-failed)));
+  if (failed = seccomp_load(filter.get()); failed != 0) {
+    return fail(fmt::format("load the seccomp filter: {}", std::strerror(-failed)));
+  }
+  return {};
+}
+
 }  // namespace
+
+bool kernel_has_landlock() { return landlock_abi() > 0; }
 
 Status enter(const Cage& cage) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return sys_fail("PR_SET_PDEATHSIG");
   if (getppid() != cage.parent) return fail("the parent has gone");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return sys_fail("no_new_privs");
-  if (auto done = restrict_files(cage); !done) return done;
+  const bool landlock = cage.landlock && kernel_has_landlock();
+  if (auto done = landlock ? restrict_files(cage) : restrict_mounts(cage); !done) return done;
   if (auto done = cut_capabilities(); !done) return done;
   if (auto done = limit(RLIMIT_CORE, 0); !done) return done;
   if (auto done = limit(RLIMIT_NOFILE, 1024); !done) return done;  // a removal goes 255 directories deep, three at once
   if (auto done = limit(RLIMIT_FSIZE, cage.file_bytes); !done) return done;
-#ifndef __SANITIZE_ADDRESS__
-  if (auto done = limit(RLIMIT_AS, 4ull << 30); !done) return done;
-#endif
+  if (!kSanitized) {
+    if (auto done = limit(RLIMIT_AS, 4ull << 30); !done) return done;
+  }
   // A file beyond the limit is to be an error (EFBIG) with a text, not a death.
   if (signal(SIGXFSZ, SIG_IGN) == SIG_ERR) return sys_fail("signal");
   if (signal(SIGPIPE, SIG_IGN) == SIG_ERR) return sys_fail("signal");
-  return {};
+  return kSanitized ? Status{} : restrict_calls(cage.network);
 }
 
 }  // namespace keelson::images

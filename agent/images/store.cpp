@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "agent/images/reference.h"
+#include "agent/images/sandbox.h"
 #include "host/inotify.h"
 #include "host/log.h"
 
@@ -216,6 +217,11 @@ Result<std::unique_ptr<Store>> Store::create(host::Loop& loop, const host::Path&
   if (!images) return std::unexpected(std::move(images.error()).within("images"));
   Fd cancel(eventfd(0, EFD_CLOEXEC));
   if (!cancel) return host::sys_fail("images: eventfd");
+  if (!kernel_has_landlock()) {
+    host::log_warning(
+        "images: this kernel has no Landlock: pullers can read all files, but still write to the image store alone, "
+        "ignoring");
+  }
   auto impl = std::make_unique<Impl>(loop, std::move(settings), std::move(*images), std::move(cancel));
   // The watch first: what comes between it and the reading is seen by it.
   auto watch = host::DirectoryWatch::create(loop, directory / "refs", [raw = impl.get()] { raw->reload(); });

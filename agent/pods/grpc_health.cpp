@@ -13,7 +13,7 @@ constexpr size_t kFrameHeader = 9;
 constexpr size_t kMaxFrame = 16384;   // we announce no other
 constexpr size_t kMaxMessage = 4096;  // a status takes seven bytes
 constexpr size_t kMessagePrefix = 5;  // compressed or not, length
-enum FrameType : unsigned { kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7 };
+enum FrameType : unsigned { kDataFrame = 0, kHeadersFrame = 1, kReset = 3, kSettings = 4, kPing = 6, kGoAway = 7 };
 constexpr unsigned kAck = 1, kEndStream = 1, kEndHeaders = 4, kPadded = 8;
 
 void put_number(std::string& out, uint64_t value, int bytes) {
@@ -89,7 +89,7 @@ std::string grpc_health_request(const std::string& authority, const std::string&
   put_number(message, request.size(), 4);
   message += request;
   return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + make_frame(kSettings, 0, 0, "") +
-         make_frame(kHeaders, kEndHeaders, 1, headers) + make_frame(kData, kEndStream, 1, message);
+         make_frame(kHeadersFrame, kEndHeaders, 1, headers) + make_frame(kDataFrame, kEndStream, 1, message);
 }
 
 GrpcHealthAnswer::Verdict GrpcHealthAnswer::fail(std::string reason) {
@@ -124,11 +124,11 @@ GrpcHealthAnswer::Verdict GrpcHealthAnswer::frame(unsigned type, unsigned flags,
     case kReset:
     case kGoAway:
       return fail("the server refused the call");
-    case kHeaders:
+    case kHeadersFrame:
       // What they say is not read: a call that went well has a message before its end.
       if ((flags & kEndStream) == 0) return Verdict::open;
       return fail("the server gave no health status: it does not know the service, or has no grpc.health.v1.Health");
-    case kData: {
+    case kDataFrame: {
       size_t padding = 0;
       if ((flags & kPadded) != 0) {
         if (payload.empty()) return fail("a malformed frame");

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -116,6 +117,22 @@ Result<Fd> make_root(const PodPaths& paths, const api::ContainerSpec& spec) {
                              .work = directory / "work",
                              .is_volatile = spec.fresh_root,
                              .scratch = paths.run / ("root-" + spec.id.name)});
+}
+
+// The image's layers with a lock that the shim keeps as long as the container lives, so
+// that nobody prunes them, whether an agent runs or not.
+Result<std::vector<Fd>> hold_layers(const std::vector<std::string>& layers) {
+  std::vector<Fd> held;
+  for (const auto& layer : layers) {
+    auto directory = host::open_file(layer, O_RDONLY | O_DIRECTORY);
+    if (!directory) return std::unexpected(directory.error());
+    // Whoever prunes has the lock for the moment that it takes to move the layer away.
+    if (::flock(directory->get(), LOCK_SH | LOCK_NB) != 0 || ::access(layer.c_str(), F_OK) != 0) {
+      return host::fail(Error::Code::unavailable, fmt::format("layer {} is being removed", layer));
+    }
+    held.push_back(std::move(*directory));
+  }
+  return held;
 }
 
 struct OpenedMount {
@@ -270,6 +287,8 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
     }
   }
 
+  auto layers = hold_layers(spec.layers);
+  if (!layers) return std::unexpected(layers.error());
   auto root = make_root(paths, spec);
   if (!root) return std::unexpected(root.error());
   auto passwd = read_in_root(*root, "etc/passwd");
@@ -378,6 +397,7 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
                                    .attempt = spec.id.attempt,
                                    .v1 = static_cast<uint32_t>(join->size()),
                                    .mounts = static_cast<uint32_t>(mounts.size()),
+                                   .layers = static_cast<uint32_t>(layers->size()),
                                    .termination_file = static_cast<bool>(termination),
                                    .log_name = log_name.c_str()};
   Launch launch;
@@ -394,6 +414,10 @@ host::Result<Launch> prepare_launch(const LaunchContext& context, const api::San
   if (termination) launch.fds.push_back(std::move(termination));
   for (auto& fd : *join) launch.fds.push_back(std::move(fd));
   for (auto& fd : mounts) launch.fds.push_back(std::move(fd));
+  for (auto& fd : *layers) launch.fds.push_back(std::move(fd));
+  if (launch.fds.size() > shim::kMaxFds) {
+    return host::fail(Error::Code::invalid, "too many volume mounts for an image of so many layers");
+  }
   return launch;
 }
 

@@ -20,18 +20,19 @@ host::Result<std::unique_ptr<images::ImageDirectory>> open_images(const AgentOpt
   return images::ImageDirectory::open(options.root_dir / "images");
 }
 
-// What the agent's pods hold: by image id, and by the name that their specs have.
+// What the agent's pods hold: by image id, and by the name that their specs have. Without
+// an agent, what containers run on is known by their shims' locks, and is not removed.
 host::Result<images::InUse> images_in_use(const AgentOptions& options, bool force) {
   images::InUse in_use;
   if (force) return in_use;
   auto agent = AgentClient::create(options);
   if (!agent) return std::unexpected(std::move(agent.error()));
   const auto json = agent->get("/pods");
-  if (!json) {
-    return host::fail(json.error().code,
-                      fmt::format("{}\nWhich images are in use only the agent knows; with --force none counts as used",
-                                  json.error().message));
+  if (!json && json.error().code == host::Error::Code::unavailable) {
+    fmt::print(stderr, "keelsonctl: the agent does not answer: images of Pods that do not run now count as unused\n");
+    return in_use;
   }
+  if (!json) return std::unexpected(json.error());
   auto pods = decode_pods(*json);
   if (!pods) return std::unexpected(std::move(pods.error()));
   for (const auto& pod : *pods) {

@@ -110,8 +110,8 @@ int main(int argc, char** argv) {
   auto* pull = verbs.add(*images, "pull", "Pull from a registry",
                          [&] { return ctl::pull_image(agent, reference, insecure, registry_ca); });
   pull->add_option("reference", reference, "As in nginx:1.25, registry:5000/a/b@sha256:…")->required();
-  pull->add_option("--insecure-registry", insecure, "host[:port] that may be asked by plain HTTP");
-  pull->add_option("--registry-ca", registry_ca, "CA of the registry (PEM)");
+  pull->add_option("--insecure-registry", insecure, "host[:port] that may be asked by plain HTTP; may repeat");
+  pull->add_option("--registry-ca-file", registry_ca, "CA of the registry (PEM), beside the system's");
   bool force = false;
   auto* prune =
       verbs.add(*images, "prune", "Remove all that no Pod uses", [&] { return ctl::prune_images(agent, force); });

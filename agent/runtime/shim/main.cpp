@@ -52,10 +52,12 @@ struct Container {
   int64_t started_at_us = 0;  // 0 until execve succeeded
   int pidfd = -1, control = -1, spec = -1, cgroup = -1, events = -1, termination = -1, input = -1;
   uint64_t oom_kills = 0;  // before it started
+  uint32_t layer_count = 0;
   size_t reason_size = 0;
   char reason[1100];
   LogFile log;
   LogStream output, error;
+  int layers[kMaxLayers];  // last: what is not touched is not ours
 };
 
 struct Exec {
@@ -235,6 +237,7 @@ void release(uint32_t index) {
   close_fd(container.events);
   close_fd(container.termination);
   close_fd(container.input);
+  for (uint32_t i = 0; i < container.layer_count; ++i) close(container.layers[i]);
   log_finish(container.log, container.output);
   log_finish(container.log, container.error);
   log_close(container.log);
@@ -372,7 +375,8 @@ void handle_start(Packet& packet) {
   Reader in(packet.body, packet.header.size);
   if (!request.decode(in)) return answer_error(number, EINVAL, "start");
   const size_t fixed = 5 + (request.termination_file ? 1 : 0);
-  if (packet.fd_count != fixed + request.v1 + request.mounts) return answer_error(number, EINVAL, "start: descriptors");
+  const size_t first_layer = fixed + request.v1 + request.mounts;
+  if (packet.fd_count != first_layer + request.layers) return answer_error(number, EINVAL, "start: descriptors");
   if (!shim.ready || shim.closing || shim.init <= 0) return answer_error(number, ENOENT, "the sandbox is gone");
   uint32_t index = kMaxContainers;
   for (uint32_t i = 0; i < kMaxContainers; ++i) {
@@ -439,6 +443,10 @@ void handle_start(Packet& packet) {
   container.cgroup = packet.take(3);
   container.events = packet.take(4);
   if (request.termination_file) container.termination = packet.take(5);
+  while (container.layer_count < request.layers) {
+    container.layers[container.layer_count] = packet.take(first_layer + container.layer_count);
+    ++container.layer_count;
+  }
   if (request.log_name[0] != 0) log_open(container.log, packet.take(2), request.log_name);
   container.error.error = true;
   // Its identity, on disk before it runs anything; meanwhile it sets itself up.

@@ -23,7 +23,8 @@ inline constexpr size_t kMaxContainers = 64;  // living at once, init and epheme
 inline constexpr size_t kMaxExecs = 64;       // running at once
 inline constexpr size_t kMaxMounts = 200;
 inline constexpr size_t kMaxDevices = 1024;
-inline constexpr size_t kMaxV1 = 12;  // v1 hierarchies
+inline constexpr size_t kMaxLayers = 240;  // as many as an overlay takes
+inline constexpr size_t kMaxV1 = 12;       // v1 hierarchies
 inline constexpr size_t kMaxLaunchSpec = 8u << 20;
 inline constexpr size_t kMaxTermination = 4096;
 inline constexpr size_t kMaxName = 253;
@@ -137,12 +138,14 @@ struct ContainerState {
 
 // Descriptors: launch spec (sealed memfd), root mount, log directory, the
 // container's v2 cgroup, its out-of-memory events file, [termination message file],
-// `v1` × a v1 cgroup's tasks, `mounts` × mount.
+// `v1` × a v1 cgroup's tasks, `mounts` × mount, `layers` × a directory of the image,
+// which the shim only keeps open as long as the container lives: they are locked.
 struct StartRequest {
   std::string_view name;
   uint32_t attempt = 0;
   uint32_t v1 = 0;
   uint32_t mounts = 0;
+  uint32_t layers = 0;
   bool termination_file = false;
   const char* log_name = "";  // a file name within the log directory; "" no log
   template <typename Io>
@@ -151,6 +154,7 @@ struct StartRequest {
     io.u32(attempt);
     io.u32(v1);
     io.u32(mounts);
+    io.u32(layers);
     io.u8(termination_file);
     io.c_string(log_name);
   }
@@ -159,10 +163,11 @@ struct StartRequest {
     attempt = in.u32();
     v1 = in.u32();
     mounts = in.u32();
+    layers = in.u32();
     termination_file = in.u8() != 0;
     log_name = in.c_string();
     return in.complete() && !name.empty() && name.size() <= kMaxName && v1 <= kMaxV1 && mounts <= kMaxMounts &&
-           std::string_view(log_name).find('/') == std::string_view::npos;
+           layers <= kMaxLayers && std::string_view(log_name).find('/') == std::string_view::npos;
   }
 };
 

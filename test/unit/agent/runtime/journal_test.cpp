@@ -146,13 +146,15 @@ BOOST_AUTO_TEST_CASE(a_c_string_has_its_nul_at_the_end_and_nowhere_else) {
 BOOST_AUTO_TEST_CASE(a_request_survives_the_way) {
   std::string text(256, '\0');
   shim::Writer out(text.data(), text.size());
-  shim::StartRequest{.name = "web", .attempt = 3, .v1 = 2, .mounts = 5, .termination_file = true, .log_name = "0.log"}
+  shim::StartRequest{
+      .name = "web", .attempt = 3, .v1 = 2, .mounts = 5, .layers = 7, .termination_file = true, .log_name = "0.log"}
       .encode(out);
   shim::StartRequest read;
   shim::Reader in(text.data(), out.size());
   BOOST_REQUIRE(read.decode(in));
   BOOST_TEST(read.name == "web");
   BOOST_TEST(read.mounts == 5u);
+  BOOST_TEST(read.layers == 7u);
   BOOST_TEST(read.termination_file);
   BOOST_TEST(std::string(read.log_name) == "0.log");
   shim::Writer escaping(text.data(), text.size());
