@@ -33,11 +33,12 @@ struct MappedSpec {
   }
 };
 
-// Room for one more of them, with its defaults; null when there is none.
+// Room for one more of them, with its defaults; null when there is none. What has no
+// default is not touched: it takes no memory before it is used.
 template <typename T>
 T* allocate() {
   void* memory = malloc(sizeof(T));
-  return memory != nullptr ? new (memory) T() : nullptr;
+  return memory != nullptr ? new (memory) T : nullptr;
 }
 
 }  // namespace keelson::shim
