@@ -1,6 +1,5 @@
 #include "agent/network/allocations.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
@@ -9,10 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <optional>
 
 #include "host/log.h"
+#include "host/run_file.h"
 
 namespace keelson::network {
 namespace {
@@ -97,22 +96,7 @@ host::Status AllocationFiles::save(const Allocation& allocation) const {
   writer.Key("allocatedAt");
   writer.Int64(allocation.allocated_at_us);
   writer.EndObject();
-  // Not write_file_atomically: what must not outlive the boot need not be on the disk
-  // either, and its fsyncs would be most of an attach where /run is no tmpfs.
-  const auto temporary = directory_ / fmt::format(".{}.new", allocation.uid);
-  const auto write_all = [&]() -> host::Status {
-    auto fd = host::open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
-    if (!fd) return std::unexpected(std::move(fd.error()));
-    const auto size = static_cast<ssize_t>(text.GetSize());
-    if (write(fd->get(), text.GetString(), text.GetSize()) != size)
-      return host::sys_fail(fmt::format("write {}", temporary.native()));
-    if (rename(temporary.c_str(), path(allocation.uid).c_str()) != 0)
-      return host::sys_fail(fmt::format("rename {}", temporary.native()));
-    return {};
-  };
-  auto written = write_all();
-  if (!written) unlink(temporary.c_str());
-  return written;
+  return host::write_run_file(path(allocation.uid), {text.GetString(), text.GetSize()}, 0600);
 }
 
 host::Status AllocationFiles::remove(const std::string& uid) const {

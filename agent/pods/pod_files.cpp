@@ -7,6 +7,8 @@
 #include <sstream>
 #include <utility>
 
+#include "host/run_file.h"
+
 namespace keelson::pods {
 namespace {
 
@@ -136,7 +138,7 @@ host::Status write_pod_files(const host::Path& directory, const api::Pod& pod, c
     // Running containers have these bound: one that is right stays the same file.
     auto current = host::read_file(directory / name, kHostFileLimit);
     if (current && *current == content) continue;
-    if (auto written = host::write_file_atomically(directory / name, content, 0644); !written) return written;
+    if (auto written = host::write_run_file(directory / name, content); !written) return written;
   }
   return {};
 }

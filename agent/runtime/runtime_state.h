@@ -32,6 +32,7 @@ using host::Status;
 inline constexpr auto kShimAnswers = std::chrono::seconds(5);  // to hello and shutdown
 inline constexpr int kDeathTimeoutMs = 10'000;                 // from SIGKILL to an empty cgroup
 inline constexpr size_t kMaxPods = 4096;
+inline constexpr uint64_t kRecordsLane = 2;  // no pod's: those are odd (lane_of)
 
 // Names become paths; they were validated long before, but not by us.
 inline bool plain_name(const std::string& name) {

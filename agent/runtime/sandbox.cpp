@@ -12,6 +12,7 @@
 #include "host/log.h"
 #include "host/mount.h"
 #include "host/process.h"
+#include "host/run_file.h"
 
 #include "agent/runtime/runtime_state.h"
 
@@ -123,7 +124,7 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
     return std::unexpected(std::move(error));
   };
   const PodRecord record{.spec = spec, .shim = ShimIdentity{child->identity, boot}};
-  if (auto written = host::write_file_atomically(paths.run_record(), encode_record(record), 0600); !written) {
+  if (auto written = host::write_run_file(paths.run_record(), encode_record(record), 0600); !written) {
     return give_up(written.error());
   }
   auto socket = connect_shim(paths.run);
@@ -195,14 +196,17 @@ void Runtime::Impl::sandbox_answered(const std::string& uid, Result<ShimMessage>
   if (!answer) return sandbox_failed(uid, std::move(answer).error());
   if (auto taken = take_namespaces(*pod, *answer); !taken) return sandbox_failed(uid, taken.error());
   pod->state = Pod::State::ready;
-  // For after a reboot; nobody waits for it.
+  // For after a reboot. Nobody waits for it, and one at a time: the workers are for those
+  // who wait, not for many fsyncs at once.
   offload(
       [paths = pod->paths, record = PodRecord{.spec = pod->spec}] {
         return host::write_file_atomically(paths.disk_record(), encode_record(record), 0600);
       },
       [uid](Status written) {
-        if (!written) host::log_warning("pod {}: {}, ignoring", uid, written.error().message);
-      });
+        if (written || written.error().code == Error::Code::not_found) return;  // or the pod has gone meanwhile
+        host::log_warning("pod {}: {}, ignoring", uid, written.error().message);
+      },
+      kRecordsLane);
   auto waiting = std::exchange(pod->starting, {});
   for (auto& done : waiting) {
     Pod* still = find(uid);  // a callback may have removed it

@@ -145,7 +145,7 @@ void handle_start(Shim& shim, Packet& packet) {
   }
   if (request.log_name[0] != 0) log_open(container.log, packet.take(2), request.log_name);
   container.error.error = true;
-  // Its identity, on disk before it runs anything; meanwhile it sets itself up.
+  // Its identity, in the journal before it runs anything; meanwhile it sets itself up.
   auto entry = entry_of(shim, container, JournalEntry::kStarted);
   entry.started_at_us = now_us();
   journal_append(shim.journal, entry);

@@ -118,7 +118,8 @@ bool journal_append(Journal& journal, const JournalEntry& entry) {
   header.crc = crc32c(buffer + sizeof header, out.size());
   memcpy(buffer, &header, sizeof header);
   const size_t size = sizeof header + out.size();
-  if (!write_all(journal.fd, buffer, size) || fdatasync(journal.fd) != 0) {
+  const bool start = entry.kind == JournalEntry::kStarted;
+  if (!write_all(journal.fd, buffer, size) || (!start && fdatasync(journal.fd) != 0)) {
     [[maybe_unused]] const int cut = ftruncate(journal.fd, static_cast<off_t>(journal.size));
     return false;
   }

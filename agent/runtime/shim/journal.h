@@ -1,5 +1,7 @@
 #pragma once
-// The pod's journal: starts and exits, on disk before anyone hears of them.
+// The pod's journal: starts and exits. An exit is on disk before anyone hears of it; a
+// start is written and not waited for: it is void after a crash of the machine, and an
+// exit that follows brings it to the disk too.
 
 #include "agent/runtime/shim/protocol.h"
 
@@ -12,7 +14,7 @@ struct Journal {
 };
 
 void journal_open(Journal& journal, int fd, int directory);
-// Appends and syncs. false: the disk did not take it; the journal is as before.
+// Appends, and syncs an exit. false: the disk did not take it; the journal is as before.
 bool journal_append(Journal& journal, const JournalEntry& entry);
 
 }  // namespace keelson::shim
