@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <vector>
 
 namespace keelson::host {
 
@@ -29,35 +30,37 @@ struct DirectoryWatch::Impl {
   int target_watch = -1;    // on the directory; -1 while it does not exist
   int ancestor_watch = -1;  // on the nearest ancestor that exists, while it does not
 
+  int watch(const Path& path) const;
   void aim();
   void drain();
 };
 
+int DirectoryWatch::Impl::watch(const Path& path) const {
+  const uint32_t events = path == directory ? kEntryEvents : kAncestorEvents;
+  return ::inotify_add_watch(inotify.get(), path.c_str(), events | IN_ONLYDIR);
+}
+
 // Watches the directory, or the nearest ancestor through which it will appear.
 void DirectoryWatch::Impl::aim() {
-  if (ancestor_watch >= 0) {
-    ::inotify_rm_watch(inotify.get(), ancestor_watch);
-    ancestor_watch = -1;
+  if (ancestor_watch >= 0) ::inotify_rm_watch(inotify.get(), ancestor_watch);
+  ancestor_watch = -1;
+  std::vector<Path> upwards{directory};
+  while (upwards.back().has_parent_path() && upwards.back().parent_path() != upwards.back()) {
+    upwards.push_back(upwards.back().parent_path());
   }
-  Path path = directory;
-  for (;;) {
-    const bool is_target = path == directory;
-    const int watch =
-        ::inotify_add_watch(inotify.get(), path.c_str(), (is_target ? kEntryEvents : kAncestorEvents) | IN_ONLYDIR);
-    if (watch >= 0) {
-      (is_target ? target_watch : ancestor_watch) = watch;
-      // What was looked for may have appeared between the two calls: look once more.
-      if (!is_target && ::access(directory.c_str(), F_OK) == 0) {
-        ::inotify_rm_watch(inotify.get(), watch);
-        ancestor_watch = -1;
-        path = directory;
-        continue;
-      }
-      return;
-    }
-    if (!path.has_parent_path() || path.parent_path() == path) return;
-    path = path.parent_path();
+  size_t at = 0;
+  int nearest = -1;
+  while (at < upwards.size() && (nearest = watch(upwards[at])) < 0) ++at;
+  if (nearest < 0) return;
+  // What was missing may have appeared between the two calls, and nobody would tell: down again.
+  while (at > 0) {
+    const int nearer = watch(upwards[at - 1]);
+    if (nearer < 0) break;
+    if (nearer != nearest) ::inotify_rm_watch(inotify.get(), nearest);
+    nearest = nearer;
+    --at;
   }
+  (at == 0 ? target_watch : ancestor_watch) = nearest;
 }
 
 void DirectoryWatch::Impl::drain() {

@@ -1,6 +1,7 @@
 #pragma once
 // Changes in one directory, as they happen (inotify(7)). A directory that does not
-// exist yet is watched for through its nearest existing ancestor.
+// exist yet, or has a file in its place, is watched for through its nearest existing
+// ancestor.
 
 #include <functional>
 #include <memory>

@@ -69,4 +69,16 @@ BOOST_FIXTURE_TEST_CASE(a_directory_that_goes_and_returns_is_watched_again, Watc
   BOOST_TEST(calls >= 3);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_file_in_the_directorys_place_is_waited_out, Watched) {
+  std::ofstream(root / "d") << "a file";
+  watch(root / "d");
+  std::filesystem::remove(root / "d");
+  std::filesystem::create_directory(root / "d");
+  run();
+  BOOST_TEST(calls == 1);
+  std::ofstream(root / "d/a") << "x";
+  run();
+  BOOST_TEST(calls == 2);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
