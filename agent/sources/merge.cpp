@@ -24,12 +24,12 @@ bool same_content(const DocumentPtr& a, const DocumentPtr& b) {
 }
 
 // The pod as accepted before has the same hash: it was first seen then.
-void set_seen(Accepted& accepted, const AcceptedPtr& before, std::string_view now) {
+void set_seen(Accepted& accepted, const AcceptedPtr& before, api::MicroTime now) {
   auto* pod = std::get_if<api::Pod>(&accepted.object);
   if (pod == nullptr) return;
   const std::string hash_name(kConfigHash), seen_name(kConfigSeen);
   auto& annotations = pod->metadata.annotations;
-  annotations[seen_name] = now;
+  annotations[seen_name] = api::to_string(now);
   if (!before) return;
   const auto& old = api::metadata_of(before->object).annotations;
   const auto hash = old.find(hash_name);
@@ -125,7 +125,7 @@ std::vector<DocumentPtr> Ledger::news(const std::string& source, const DocumentS
   return result;
 }
 
-void Ledger::replace(Source& source, Prepared prepared, std::string_view now, Touched& touched, Outcome& outcome) {
+void Ledger::replace(Source& source, Prepared prepared, api::MicroTime now, Touched& touched, Outcome& outcome) {
   const std::string name = prepared.document->name;
   std::set<api::ObjectKey> gone;
   for (const auto& [key, item] : source.documents[name].items) gone.insert(key);
@@ -151,6 +151,7 @@ void Ledger::replace(Source& source, Prepared prepared, std::string_view now, To
       continue;
     }
     set_seen(object.accepted, last_good, now);
+    set_created(object.accepted.object, last_good, {now.microseconds / 1'000'000});
     put(source, name, object.key, std::make_shared<const Accepted>(std::move(object.accepted)), touched);
   }
   if (prepared.whole) {
@@ -165,7 +166,7 @@ void Ledger::replace(Source& source, Prepared prepared, std::string_view now, To
 }
 
 Ledger::Outcome Ledger::speak(const std::string& source, const DocumentSet& set, std::vector<Prepared> prepared,
-                              std::string_view now) {
+                              api::MicroTime now) {
   Outcome outcome;
   Touched touched;
   auto& state = sources_[source];

@@ -42,9 +42,8 @@ class Ledger {
     std::vector<api::Problem> problems;  // the new ones, to be logged
   };
   // The source has spoken; `prepared` holds news() of that set. `now` becomes the
-  // config.seen of pods that are new.
-  Outcome speak(const std::string& source, const DocumentSet& set, std::vector<Prepared> prepared,
-                std::string_view now);
+  // config.seen of pods that are new, and the creation time of other new objects.
+  Outcome speak(const std::string& source, const DocumentSet& set, std::vector<Prepared> prepared, api::MicroTime now);
 
   // Sorted by namespace and name within each kind.
   const api::DesiredState& state() const { return state_; }
@@ -75,7 +74,7 @@ class Ledger {
 
   const Source* find(const std::string& source) const;
   static AcceptedPtr good(const Source& source, const api::ObjectKey& key);
-  void replace(Source& source, Prepared prepared, std::string_view now, Touched& touched, Outcome& outcome);
+  void replace(Source& source, Prepared prepared, api::MicroTime now, Touched& touched, Outcome& outcome);
   static void put(Source& source, const std::string& document, const api::ObjectKey& key, AcceptedPtr item,
                   Touched& touched);
   static void take_out(Source& source, const std::string& document, const api::ObjectKey& key, Touched& touched);

@@ -174,6 +174,13 @@ Prepared prepare(const Rules& rules, std::string_view source, DocumentPtr docume
   return Preparation(rules, source, std::move(document)).run();
 }
 
+void set_created(api::Object& object, const AcceptedPtr& before, api::Time now) {
+  auto& created = api::metadata_of(object).creation_timestamp;
+  if (created || std::holds_alternative<api::Pod>(object)) return;
+  if (before) created = api::metadata_of(before->object).creation_timestamp;
+  if (!created) created = now;
+}
+
 std::string describe(const api::Problem& problem) {
   std::string text = api::to_string(problem.origin);
   for (const auto* part : {&problem.object, &problem.field, &problem.message}) {

@@ -56,6 +56,10 @@ inline constexpr std::string_view kConfigSource = "kubernetes.io/config.source";
 inline constexpr std::string_view kConfigHash = "kubernetes.io/config.hash";
 inline constexpr std::string_view kConfigSeen = "kubernetes.io/config.seen";
 
+// A manifest seldom has a creation time: an object without one has that of the version before it
+// (nullptr: none), or `now`. Pods are left alone: one begins anew whenever it is replaced.
+void set_created(api::Object& object, const AcceptedPtr& before, api::Time now);
+
 // One line per problem, for the log: "file web.yaml:3: Pod default/web: spec.x: why".
 std::string describe(const api::Problem& problem);
 

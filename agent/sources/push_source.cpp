@@ -15,10 +15,15 @@ namespace {
 
 constexpr size_t kWaitingAtMost = 64;
 
-using PushSet = std::map<api::ObjectKey, AcceptedPtr>;  // objects as they were pushed, without defaults
+struct Held {
+  AcceptedPtr object;    // as it was pushed, without defaults
+  DocumentPtr document;  // the same as text, as it is emitted
+};
+using PushSet = std::map<api::ObjectKey, Held>;
+using PushSetPtr = std::shared_ptr<const PushSet>;  // shared with the worker that looks at it
 
 struct Checked {
-  std::vector<std::pair<api::ObjectKey, AcceptedPtr>> objects;
+  std::vector<std::pair<api::ObjectKey, Held>> objects;
   std::vector<api::Problem> warnings;
   std::optional<PushError> error;
 };
@@ -27,9 +32,31 @@ PushError push_error(host::Error::Code code, std::string message, std::vector<ap
   return {.error = {.code = code, .message = std::move(message)}, .problems = std::move(problems)};
 }
 
-// Would the ledger take it? On a worker. The document of each object is the object's own
-// name, so that a later push of one replaces one.
-Checked check(const Rules& rules, const PushRequest& request) {
+// The document of each object is the object's own name, so that a later push of one replaces one.
+Held hold(const api::ObjectKey& key, api::Object object) {
+  Accepted raw{.object = std::move(object), .origin = {.source = "push", .document = api::to_string(key)}};
+  auto document =
+      std::make_shared<const Document>(Document{.name = raw.origin.document, .text = api::encode_json(raw.object)});
+  return {.object = std::make_shared<const Accepted>(std::move(raw)), .document = std::move(document)};
+}
+
+// What is on disk. On a worker.
+host::Result<PushSet> read_held(const host::Path& file, size_t limit) {
+  auto stored = read_set(file, "push", limit);
+  if (!stored) return std::unexpected(std::move(stored.error()));
+  PushSet set;
+  for (auto& one : *stored) {
+    // The key is that of the defaulted object; the stored one may lack its namespace.
+    api::Object defaulted = one.object;
+    api::set_defaults(defaulted);
+    const auto key = api::key_of(defaulted);
+    set.emplace(key, hold(key, std::move(one.object)));
+  }
+  return set;
+}
+
+// Would the ledger take it? On a worker.
+Checked check(const Rules& rules, const PushRequest& request, const PushSet& held) {
   Checked checked;
   if (request.manifest.size() > rules.limits.document_bytes) {
     checked.error = push_error(host::Error::Code::invalid,
@@ -65,10 +92,10 @@ Checked check(const Rules& rules, const PushRequest& request) {
   // Stored as pushed: a default that a later version sets otherwise must not be frozen.
   auto decoded = api::decode_manifest(request.manifest).objects;
   for (size_t i = 0; i < decoded.size() && i < prepared.objects.size(); ++i) {
-    Accepted raw;
-    raw.origin = {.source = "push", .document = api::to_string(prepared.objects[i].key)};
-    raw.object = std::move(decoded[i].object);
-    checked.objects.emplace_back(prepared.objects[i].key, std::make_shared<const Accepted>(std::move(raw)));
+    const auto& key = prepared.objects[i].key;
+    const auto before = held.find(key);
+    set_created(decoded[i].object, before == held.end() ? nullptr : before->second.object, request.received);
+    checked.objects.emplace_back(key, hold(key, std::move(decoded[i].object)));
   }
   return checked;
 }
@@ -83,7 +110,7 @@ struct PushSource::Impl : std::enable_shared_from_this<PushSource::Impl> {
 
   void enqueue(Task task);
   void next();
-  void read(host::Result<std::vector<Accepted>> stored);
+  void read(host::Result<PushSet> stored);
   void checked(Checked result, bool replace, PushCallback done);
   std::optional<PushError> refuse(const Checked& result, bool replace) const;
   void write(PushSet changed, std::move_only_function<void(host::Status)> done);
@@ -94,8 +121,7 @@ struct PushSource::Impl : std::enable_shared_from_this<PushSource::Impl> {
   const Rules rules;
   const Owner owner;
   SourceListener listener;
-  PushSet set;
-  std::map<api::ObjectKey, DocumentPtr> documents;
+  PushSetPtr set = std::make_shared<const PushSet>();
   std::deque<Task> waiting;
   bool busy = true;  // until the stored set has been read
 };
@@ -113,14 +139,9 @@ void PushSource::Impl::next() {
   task();
 }
 
-void PushSource::Impl::read(host::Result<std::vector<Accepted>> stored) {
+void PushSource::Impl::read(host::Result<PushSet> stored) {
   if (stored) {
-    for (auto& one : *stored) {
-      // The key is that of the defaulted object; the stored one may lack its namespace.
-      api::Object defaulted = one.object;
-      api::set_defaults(defaulted);
-      set.emplace(api::key_of(defaulted), std::make_shared<const Accepted>(std::move(one)));
-    }
+    set = std::make_shared<const PushSet>(std::move(*stored));
   } else if (stored.error().code != host::Error::Code::not_found) {
     const std::string aside = file.string() + ".damaged";
     host::log_error("source push: {}; set aside as {}, what was pushed before is lost: push it again",
@@ -133,8 +154,8 @@ void PushSource::Impl::read(host::Result<std::vector<Accepted>> stored) {
 
 std::optional<PushError> PushSource::Impl::refuse(const Checked& result, bool replace) const {
   size_t added = 0;
-  for (const auto& [key, object] : result.objects) {
-    if (set.contains(key)) {
+  for (const auto& [key, held] : result.objects) {
+    if (set->contains(key)) {
       if (!replace) {
         return push_error(host::Error::Code::exists,
                           fmt::format("{} was pushed already: PUT replaces it", api::to_string(key)));
@@ -147,7 +168,7 @@ std::optional<PushError> PushSource::Impl::refuse(const Checked& result, bool re
                         fmt::format("{} comes from {}: change it there", api::to_string(key), api::to_string(*other)));
     }
   }
-  if (set.size() + added > rules.limits.source_objects) {
+  if (set->size() + added > rules.limits.source_objects) {
     return push_error(host::Error::Code::denied,
                       fmt::format("more than {} objects pushed: delete some", rules.limits.source_objects));
   }
@@ -160,11 +181,11 @@ void PushSource::Impl::checked(Checked result, bool replace, PushCallback done) 
     done(std::unexpected(std::move(*result.error)));
     return next();
   }
-  PushSet changed = set;
+  PushSet changed = *set;
   Pushed answer{.warnings = std::move(result.warnings)};
-  for (auto& [key, object] : result.objects) {
+  for (auto& [key, held] : result.objects) {
     answer.keys.push_back(key);
-    changed[key] = std::move(object);
+    changed[key] = std::move(held);
   }
   write(std::move(changed), [done = std::move(done), answer = std::move(answer)](host::Status written) mutable {
     if (written) return done(std::move(answer));
@@ -175,14 +196,14 @@ void PushSource::Impl::checked(Checked result, bool replace, PushCallback done) 
 // The disk first; what it has is then the set, and is emitted before the answer.
 void PushSource::Impl::write(PushSet changed, std::move_only_function<void(host::Status)> done) {
   std::vector<AcceptedPtr> objects;
-  for (const auto& [key, object] : changed) objects.push_back(object);
+  for (const auto& [key, held] : changed) objects.push_back(held.object);
   loop.offload(
       [file = file, objects = std::move(objects)] { return write_set(file, "push", objects); },
       [weak = weak_from_this(), changed = std::move(changed), done = std::move(done)](host::Status written) mutable {
         auto self = weak.lock();
         if (!self) return;
         if (written) {
-          self->set = std::move(changed);
+          self->set = std::make_shared<const PushSet>(std::move(changed));
           self->emit();
         }
         done(std::move(written));
@@ -192,15 +213,7 @@ void PushSource::Impl::write(PushSet changed, std::move_only_function<void(host:
 
 void PushSource::Impl::emit() {
   DocumentSet emitted;
-  std::erase_if(documents, [this](const auto& entry) { return !set.contains(entry.first); });
-  for (const auto& [key, object] : set) {
-    auto text = api::encode_json(object->object);
-    auto& document = documents[key];
-    if (!document || document->text != text) {
-      document = std::make_shared<const Document>(Document{.name = object->origin.document, .text = std::move(text)});
-    }
-    emitted.emplace(document->name, document);
-  }
+  for (const auto& [key, held] : *set) emitted.emplace(held.document->name, held.document);
   listener.spoke(std::move(emitted));
 }
 
@@ -212,7 +225,7 @@ PushSource::~PushSource() = default;
 void PushSource::start(SourceListener listener) {
   impl_->listener = std::move(listener);
   const size_t limit = impl_->rules.limits.source_bytes * 4;  // JSON may be longer than the YAML it came from
-  impl_->loop.offload([file = impl_->file, limit] { return read_set(file, "push", limit); },
+  impl_->loop.offload([file = impl_->file, limit] { return read_held(file, limit); },
                       [weak = impl_->weak_from_this()](auto stored) {
                         if (auto self = weak.lock()) self->read(std::move(stored));
                       });
@@ -227,10 +240,11 @@ void PushSource::store(PushRequest request, PushCallback done) {
   }
   impl_->enqueue([impl = impl_.get(), request = std::move(request), done = std::move(done)]() mutable {
     const bool replace = request.replace;
-    impl->loop.offload([rules = impl->rules, request = std::move(request)] { return check(rules, request); },
-                       [weak = impl->weak_from_this(), replace, done = std::move(done)](Checked result) mutable {
-                         if (auto self = weak.lock()) self->checked(std::move(result), replace, std::move(done));
-                       });
+    impl->loop.offload(
+        [rules = impl->rules, request = std::move(request), held = impl->set] { return check(rules, request, *held); },
+        [weak = impl->weak_from_this(), replace, done = std::move(done)](Checked result) mutable {
+          if (auto self = weak.lock()) self->checked(std::move(result), replace, std::move(done));
+        });
   });
 }
 
@@ -242,8 +256,8 @@ void PushSource::remove(const api::ObjectKey& key, RemoveCallback done) {
     return;
   }
   impl_->enqueue([impl = impl_.get(), key, done = std::move(done)]() mutable {
-    if (impl->set.contains(key)) {
-      PushSet changed = impl->set;
+    if (impl->set->contains(key)) {
+      PushSet changed = *impl->set;
       changed.erase(key);
       return impl->write(std::move(changed), std::move(done));
     }

@@ -24,6 +24,7 @@ struct PushRequest {
   bool replace = true;
   // PUT /pods/{namespace}/{name}: the manifest must hold this object and nothing else.
   std::optional<api::ObjectKey> only;
+  api::Time received;  // becomes the creation time of objects that have none
 };
 
 struct PushError {

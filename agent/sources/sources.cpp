@@ -28,10 +28,9 @@ api::Time now() {
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
 }
 
-std::string now_text() {
-  return api::to_string(api::MicroTime{
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
-          .count()});
+api::MicroTime now_exactly() {
+  return {std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+              .count()};
 }
 
 // Holds a set to the limits: a document that goes past one is there, but not readable.
@@ -257,7 +256,7 @@ void Sources::Impl::prepared(const std::string& name, const DocumentSet& set, st
   ++entry.status.spoke_total;
   if (entry.spoke != nullptr) entry.spoke->add();
 
-  const auto outcome = ledger.speak(name, set, std::move(news), now_text());
+  const auto outcome = ledger.speak(name, set, std::move(news), now_exactly());
   for (const auto& problem : outcome.problems) log_problem(problem);
   if (outcome.changed || first) announce();
   if (outcome.source_changed || first) save_soon(name, kSaveDelay);
@@ -379,6 +378,7 @@ std::vector<SourceStatus> Sources::status() const {
 }
 
 void Sources::push_store(PushRequest request, PushCallback done) {
+  request.received = now();
   if (impl_->push != nullptr) return impl_->push->store(std::move(request), std::move(done));
   impl_->loop.post([done = std::make_shared<PushCallback>(std::move(done))] {
     (*done)(std::unexpected(PushError{.error = {.code = host::Error::Code::unsupported, .message = "push is off"}}));

@@ -21,6 +21,7 @@
 
 #include "agent/sources/prepare.h"
 #include "agent/sources/sources.h"
+#include "api/codec.h"
 #include "etcd/client.h"
 #include "host/process.h"
 #include "test/patience.h"
@@ -661,6 +662,55 @@ BOOST_FIXTURE_TEST_CASE(pushes_at_once_are_done_one_after_the_other, PushNode) {
   BOOST_TEST(sources->state().pods.size() == 20U);
   restart();
   BOOST_TEST(until([&] { return sources->state().pods.size() == 20; }));
+}
+
+// The longest time in which the loop did nothing else, while `happens` came true.
+host::Duration longest_turn(Node& node, const std::function<bool()>& happens) {
+  host::Duration longest{};
+  auto last = host::Clock::now();
+  BOOST_REQUIRE(node.until(
+      [&] {
+        longest = std::max(longest, host::Clock::now() - std::exchange(last, host::Clock::now()));
+        return happens();
+      },
+      seconds(60)));
+  return longest;
+}
+
+// 40 ConfigMaps of 75,000 bytes.
+std::string big_manifest() {
+  std::string text;
+  for (int i = 0; i < 40; ++i) {
+    text += fmt::format("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{}}}\ndata:\n", i);
+    for (int line = 0; line < 1500; ++line) text += fmt::format("  key-{:06}: \"{:035}\"\n", line, line);
+    text += "---\n";
+  }
+  return text;
+}
+
+// Decoding takes long; the loop, which serves Pods and Services meanwhile, must not.
+BOOST_FIXTURE_TEST_CASE(big_manifests_do_not_hold_up_the_loop, PushNode) {
+  const auto text = big_manifest();
+  const auto began = host::Clock::now();
+  BOOST_REQUIRE(api::decode_manifest(text).objects.size() == 40U);
+  const auto decoding = host::Clock::now() - began;
+  Web web;
+  web.serve_body(text);
+  settings.manifest_url = web.url;
+  settings.http_check = seconds(1);
+  start();
+  const auto has = [&](size_t count) { return [this, count] { return sources->state().config_maps.size() == count; }; };
+  BOOST_TEST((longest_turn(*this, has(40)) < decoding / 4), "by URL");
+
+  std::string pushed = text;
+  for (size_t at = 0; (at = pushed.find("{name: m", at)) != pushed.npos; ++at) pushed[at + 7] = 'p';
+  bool stored = false;
+  sources->push_store({.manifest = pushed}, [&](const auto& result) { stored = result.has_value(); });
+  BOOST_TEST((longest_turn(*this, [&] { return stored; }) < decoding / 4), "by push");
+  BOOST_TEST((longest_turn(*this, has(80)) < decoding / 4), "by push, on its way to the state");
+  // What was pushed is read from the disk again.
+  restart();
+  BOOST_TEST((longest_turn(*this, has(80)) < decoding / 4), "by a restart");
 }
 
 // ---- etcd ----------------------------------------------------------------------------

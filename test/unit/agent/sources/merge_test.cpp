@@ -10,8 +10,8 @@ namespace keelson::sources {
 BOOST_AUTO_TEST_SUITE(merge_tests)
 namespace {
 
-constexpr std::string_view kNow = "2026-01-02T03:04:05.000000Z";
-constexpr std::string_view kLater = "2026-01-02T04:00:00.000000Z";
+constexpr api::MicroTime kNow{1'767'323'045'000'000};  // 2026-01-02T03:04:05Z
+constexpr api::MicroTime kLater{kNow.microseconds + 3'600'000'000};
 
 std::string pod(std::string_view name, std::string_view image = "busybox", std::string_view more = "") {
   return fmt::format(
@@ -31,7 +31,7 @@ struct Fixture {
 
   using Texts = std::map<std::string, std::string>;
 
-  Ledger::Outcome speak(const std::string& source, const Texts& texts, std::string_view now = kNow) {
+  Ledger::Outcome speak(const std::string& source, const Texts& texts, api::MicroTime now = kNow) {
     DocumentSet set;
     for (const auto& [name, text] : texts) {
       Document document{.name = name};
@@ -81,7 +81,7 @@ BOOST_FIXTURE_TEST_CASE(saying_the_same_again_changes_nothing_and_prepares_nothi
   BOOST_TEST(!outcome.changed);
   BOOST_TEST(!outcome.source_changed);
   BOOST_TEST(prepared == 0U);
-  BOOST_TEST(annotation(kConfigSeen) == kNow);
+  BOOST_TEST(annotation(kConfigSeen) == "2026-01-02T03:04:05.000000Z");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_comment_added_to_a_manifest_changes_no_pod, Fixture) {
@@ -199,15 +199,38 @@ BOOST_FIXTURE_TEST_CASE(the_uid_is_a_stable_digest_and_changes_with_the_spec, Fi
   // Another document, the same pod: nothing restarts.
   speak("file", {{"elsewhere.yaml", pod("a")}}, kLater);
   BOOST_TEST(first_pod().metadata.uid == uid);
-  BOOST_TEST(annotation(kConfigSeen) == kNow);
+  BOOST_TEST(annotation(kConfigSeen) == "2026-01-02T03:04:05.000000Z");
 
   speak("file", {{"elsewhere.yaml", pod("a", "other")}}, kLater);
   BOOST_TEST(first_pod().metadata.uid != uid);
-  BOOST_TEST(annotation(kConfigSeen) == kLater);
+  BOOST_TEST(annotation(kConfigSeen) == "2026-01-02T04:04:05.000000Z");
 
   Fixture other_node(Rules{.node_name = "node2"});
   other_node.speak("file", {{"a.yaml", pod("a")}});
   BOOST_TEST(other_node.first_pod().metadata.uid != uid);
+}
+
+BOOST_FIXTURE_TEST_CASE(an_object_is_created_when_it_is_first_taken_and_stays_so_old, Fixture) {
+  auto created = [](const Fixture& fixture) {
+    return fixture.ledger.state().config_maps.at(0).object.metadata.creation_timestamp->seconds;
+  };
+  const int64_t first = kNow.microseconds / 1'000'000;
+  speak("file", {{"a.yaml", config_map("m", "one")}});
+  BOOST_TEST(created(*this) == first);
+  speak("file", {{"b.yaml", config_map("m", "two")}}, kLater);
+  BOOST_TEST(created(*this) == first);
+
+  std::vector<Accepted> stored;
+  for (const auto& one : ledger.accepted("file")) stored.push_back(*one);
+  Fixture reborn;
+  reborn.ledger.restore("file", stored);
+  BOOST_TEST(!reborn.speak("file", {{"b.yaml", config_map("m", "two")}}, kLater).changed);
+  BOOST_TEST(created(reborn) == first);
+
+  auto given = config_map("m", "two");
+  given.insert(given.find("  name:"), "  creationTimestamp: 2020-01-01T00:00:00Z\n");
+  speak("file", {{"b.yaml", given}}, kLater);
+  BOOST_TEST(created(*this) == 1'577'836'800);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_given_uid_stays_and_the_hash_still_tells_an_update, Fixture) {
