@@ -1,34 +1,64 @@
-# cmake --install, and the .deb: cmake --build --preset release --target package
+# cmake --install, and the .deb: cmake --build --preset release --target deb
+#
+# `deb` builds what goes into the package; CPack's own target, `package`, builds everything.
 include(GNUInstallDirs)
-foreach(program keelson-agent podshim keelsonctl)
-  if(TARGET ${program})
-    install(TARGETS ${program} RUNTIME DESTINATION bin)
-  endif()
-endforeach()
-install(FILES README.md LICENSE DESTINATION share/doc/keelson)
-install(DIRECTORY docs/ DESTINATION share/doc/keelson)
-install(FILES packaging/systemd/keelson-agent.service packaging/systemd/keelson-pods.service
+set(packaged keelson-agent podshim keelsonctl)
+install(TARGETS ${packaged} RUNTIME DESTINATION bin)
+install(FILES README.md DESTINATION share/doc/keelson)
+install(DIRECTORY docs DESTINATION share/doc/keelson)
+install(FILES packaging/debian/copyright DESTINATION share/doc/keelson)
+
+# Units name programs by their full paths, which are known when the prefix is.
+install(CODE "set(BINDIR \${CMAKE_INSTALL_PREFIX}/bin)
+configure_file(${CMAKE_SOURCE_DIR}/packaging/systemd/keelson-agent.service.in
+  ${CMAKE_BINARY_DIR}/packaging/keelson-agent.service @ONLY)
+execute_process(COMMAND gzip --best --no-name --stdout ${CMAKE_SOURCE_DIR}/packaging/debian/changelog
+  OUTPUT_FILE ${CMAKE_BINARY_DIR}/packaging/changelog.gz COMMAND_ERROR_IS_FATAL ANY)")
+install(FILES ${CMAKE_BINARY_DIR}/packaging/changelog.gz DESTINATION share/doc/keelson)
+install(FILES ${CMAKE_BINARY_DIR}/packaging/keelson-agent.service packaging/systemd/keelson-pods.service
   DESTINATION lib/systemd/system)
-install(FILES packaging/agent.yaml DESTINATION /etc/keelson)
+
+# The configuration may hold credentials (manifest-url-header), manifests hold Secrets.
+# What an administrator has edited is not overwritten; in a package that is dpkg's care.
+install(CODE "if(NOT EXISTS \$ENV{DESTDIR}/etc/keelson/agent.yaml)
+  file(INSTALL DESTINATION /etc/keelson TYPE FILE PERMISSIONS OWNER_READ OWNER_WRITE
+    FILES ${CMAKE_SOURCE_DIR}/packaging/agent.yaml)
+endif()
+file(INSTALL DESTINATION /etc/keelson/manifests TYPE DIRECTORY FILES \"\"
+  DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)")
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME keelson)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Kubernetes Pods and Services on the Linux kernel itself")
+set(CPACK_PACKAGE_DESCRIPTION "One agent for a node does the work of kubelet, container runtime and
+kube-proxy: it takes Pod manifests from files, URLs, etcd and HTTP push, launches the
+Pods with the kernel's own means, and load-balances Services with eBPF programs. A
+node by itself is complete: static Pods get Services, with no master.")
 set(CPACK_PACKAGE_CONTACT "The Keelson authors <keelson@localhost>")
-set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+# As it will be on the machine: prefix /usr below a staging directory.
+set(CPACK_SET_DESTDIR ON)
+set(CPACK_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEB_COMPONENT_INSTALL OFF)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "init-system-helpers")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "bpftool, ca-certificates")
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "init-system-helpers (>= 1.52)")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "bpftool, ca-certificates, systemd")
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
   ${CMAKE_SOURCE_DIR}/packaging/debian/postinst
   ${CMAKE_SOURCE_DIR}/packaging/debian/prerm
   ${CMAKE_SOURCE_DIR}/packaging/debian/postrm
-  ${CMAKE_BINARY_DIR}/conffiles)
-file(WRITE ${CMAKE_BINARY_DIR}/conffiles "/etc/keelson/agent.yaml\n")
+  ${CMAKE_BINARY_DIR}/packaging/conffiles)
+file(WRITE ${CMAKE_BINARY_DIR}/packaging/conffiles "/etc/keelson/agent.yaml\n")
 include(CPack)
+
+add_custom_target(deb
+  COMMAND ${CMAKE_CPACK_COMMAND} --config ${CMAKE_BINARY_DIR}/CPackConfig.cmake
+  WORKING_DIRECTORY ${CMAKE_BINARY_DIR}
+  COMMENT "The .deb"
+  USES_TERMINAL
+  VERBATIM)
+add_dependencies(deb ${packaged} keelson-etcd-module)
