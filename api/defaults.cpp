@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/resource.h"
 #include "api/validate.h"
 
 namespace keelson::api {
@@ -192,7 +193,47 @@ void set_defaults(Secret& secret) {
   secret.string_data.clear();
 }
 
+void set_defaults(ReplicationController& controller) {
+  ReplicationControllerSpec& spec = controller.spec;
+  set_if_absent(spec.replicas, int32_t{1});
+  if (!spec.template_) return;
+  // A template is defaulted as the Pod that it will be.
+  Pod pod;
+  pod.spec = std::move(spec.template_->spec);
+  set_defaults(pod);
+  spec.template_->spec = std::move(pod.spec);
+  const auto& labels = spec.template_->metadata.labels;
+  if (labels.empty()) return;
+  if (spec.selector.empty()) spec.selector = labels;
+  if (controller.metadata.labels.empty()) controller.metadata.labels = labels;
+}
+
+void set_defaults(Node& node) {
+  if (node.status.allocatable.empty()) node.status.allocatable = node.status.capacity;
+}
+
+void set_defaults(Namespace& space) {
+  set_if_empty(space.status.phase, "Active");
+  if (!space.metadata.name.empty()) {
+    space.metadata.labels.try_emplace("kubernetes.io/metadata.name", space.metadata.name);
+  }
+}
+
+void set_defaults(EndpointSlice& slice) {
+  for (EndpointSlicePort& port : slice.ports) set_if_empty(port.protocol, "TCP");
+}
+
 }  // namespace
+
+void set_defaults(AnyObject& object) {
+  const auto as = [&]<typename T>(T* typed) {
+    if (typed != nullptr) set_defaults(*typed);
+    return typed != nullptr;
+  };
+  as(object.get_if<Pod>()) || as(object.get_if<Service>()) || as(object.get_if<Endpoints>()) ||
+      as(object.get_if<Secret>()) || as(object.get_if<ReplicationController>()) || as(object.get_if<Node>()) ||
+      as(object.get_if<Namespace>()) || as(object.get_if<EndpointSlice>());
+}
 
 void set_defaults(Object& object) {
   set_if_empty(metadata_of(object).namespace_, "default");

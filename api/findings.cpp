@@ -28,6 +28,10 @@ void Findings::invalid(std::string field, int64_t value, std::string_view detail
   add(std::move(field), fmt::format("Invalid value: {}: {}", value, detail));
 }
 
+void Findings::invalid_raw(std::string field, std::string_view value, std::string_view detail) {
+  add(std::move(field), fmt::format("Invalid value: {}: {}", value, detail));
+}
+
 void Findings::invalid(const std::string& field, std::string_view value, const std::vector<std::string>& complaints) {
   for (const std::string& complaint : complaints) invalid(field, value, std::string_view(complaint));
 }
@@ -55,6 +59,16 @@ void Findings::forbidden(std::string field, std::string_view detail) {
 
 void Findings::too_long(std::string field, size_t most_bytes) {
   add(std::move(field), fmt::format("Too long: may not be more than {} bytes", most_bytes));
+}
+
+void Findings::below(std::string_view path, Findings inner) {
+  for (FieldError& error : inner.errors_) {
+    add(error.field.empty() ? std::string(path) : fmt::format("{}.{}", path, error.field), std::move(error.message));
+  }
+}
+
+void Findings::too_many(std::string field, size_t count, size_t most) {
+  add(std::move(field), fmt::format("Too many: {}: must have at most {} items", count, most));
 }
 
 std::string item(std::string_view path, size_t index) { return fmt::format("{}[{}]", path, index); }

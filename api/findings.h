@@ -17,6 +17,8 @@ class Findings {
   void required(std::string field, std::string_view detail = {});
   void invalid(std::string field, std::string_view value, std::string_view detail);
   void invalid(std::string field, int64_t value, std::string_view detail);
+  // The value as it is to be shown: a list or map in Go's words.
+  void invalid_raw(std::string field, std::string_view value, std::string_view detail);
   // One error for each complaint about the value.
   void invalid(const std::string& field, std::string_view value, const std::vector<std::string>& complaints);
   void unsupported(std::string field, std::string_view value, std::span<const std::string_view> supported);
@@ -27,6 +29,10 @@ class Findings {
   void not_found(std::string field, std::string_view value);
   void forbidden(std::string field, std::string_view detail);
   void too_long(std::string field, size_t most_bytes);
+
+  // What another found, with its paths below `path`.
+  void below(std::string_view path, Findings inner);
+  void too_many(std::string field, size_t count, size_t most);
 
   std::vector<FieldError> take() { return std::move(errors_); }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "api/findings.h"
+#include "api/resource.h"
 
 namespace keelson::api {
 
@@ -17,6 +18,13 @@ void validate_service(const Service& service, Findings& findings);
 void validate_endpoints(const Endpoints& endpoints, Findings& findings);
 void validate_config_map(const ConfigMap& config_map, Findings& findings);
 void validate_secret(const Secret& secret, Findings& findings);
+
+void validate_replication_controller(const ReplicationController& controller, Findings& findings);
+void validate_node(const Node& node, Findings& findings);
+void validate_event(const Event& event, Findings& findings);
+void validate_endpoint_slice(const EndpointSlice& slice, Findings& findings);
+void validate_lease(const Lease& lease, Findings& findings);
+void validate_binding(const Binding& binding, Findings& findings);
 
 // Parts that several of them share.
 void validate_labels(const std::map<std::string, std::string>& labels, const std::string& path, Findings& findings);
