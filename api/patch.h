@@ -1,8 +1,8 @@
 #pragma once
 // The four ways to change an object by a patch, as pure functions over trees.
 //
-// What they return lives in the Tree handed in, which must outlive it; the trees
-// they read are left alone. Hostile input is bounded: depth (64), values (200,000),
+// What they return lives in the Tree handed in and points into the trees they read,
+// which are left alone: all of them must outlive it. Hostile input is bounded: depth (64), values (200,000),
 // operations (10,000), work. Not thread-safe for one Tree.
 // Sources: RFC 7386, RFC 6902; "Strategic Merge Patch" (sig-api-machinery) and its
 // directives; server-side apply and structured-merge-diff for FieldsV1.

@@ -1,5 +1,8 @@
 #include "api/schema.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace keelson::api {
 
 const Field* find_field(const Type& type, std::string_view name, void*& object) {
@@ -15,6 +18,25 @@ const Field* find_field(const Type& type, std::string_view name, void*& object) 
     }
   }
   return nullptr;
+}
+
+const Field* find_field(const Type& type, std::string_view name) {
+  for (const Field& field : type.fields) {
+    if (field.inlined) {
+      if (const Field* found = find_field(field.access->type(), name)) return found;
+    } else if (field.name == name) {
+      return &field;
+    }
+  }
+  return nullptr;
+}
+
+bool is_atomic(const Type& type) {
+  static constexpr std::string_view kAtomic[] = {
+      "ConfigMapKeySelector", "LabelSelector",       "LocalObjectReference",     "NodeSelector",
+      "NodeSelectorTerm",     "ObjectFieldSelector", "ObjectReference",          "ResourceFieldSelector",
+      "SecretKeySelector",    "SecretReference",     "TypedLocalObjectReference"};
+  return std::binary_search(std::begin(kAtomic), std::end(kAtomic), type.name);
 }
 
 namespace {

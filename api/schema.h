@@ -143,6 +143,10 @@ struct Type {
 // The field of that JSON name, those of inlined structs included: `object` is
 // moved to the struct that holds it. Null when there is none.
 const Field* find_field(const Type& type, std::string_view name, void*& object);
+const Field* find_field(const Type& type, std::string_view name);
+
+// Whether the struct is changed and owned only as a whole (structType=atomic of the type itself).
+bool is_atomic(const Type& type);
 
 // Whether the struct holds nothing at all, and so could as well be absent.
 bool is_empty(const Type& type, const void* object);
