@@ -214,6 +214,6 @@ static __always_inline void report_flow(enum reason reason, const struct source*
   event->hook = from->hook;
   event->service = chosen->service;
   event->reason = reason;
-  // The agent reads the ring when asked; waking it for every flow would cost more than the flow.
-  bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+  // Wakes the agent for the first flow after it has looked, not for those that follow: it rests between looks.
+  bpf_ringbuf_submit(event, 0);
 }

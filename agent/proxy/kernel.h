@@ -70,6 +70,7 @@ class Kernel {
   uint64_t backend_stat(uint32_t id) const;
   // Hands over the flow events since the last call.
   void drain_flows(const std::function<void(const abi::flow_event&)>& visit);
+  int flows_fd() const { return flows_->fd(); }  // readable while there are any
 
   // Detaches and unpins everything that lies under `bpffs`; it need not be open.
   static host::Status remove_pins(const host::Path& bpffs);

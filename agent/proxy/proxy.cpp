@@ -31,7 +31,7 @@ namespace {
 
 constexpr size_t kFlowsKept = 1024;
 constexpr auto kRetry = 1s;
-constexpr auto kFlowInterval = 1s;
+constexpr auto kFlowRest = 100ms;  // between two looks, so that a busy node is not woken for each flow
 
 constexpr std::array<const char*, 13> kReasons = {
     "not_ours",     "forwarded",    "continued",   "no_endpoint",  "unknown_port", "foreign_netns", "stale_slot",
@@ -144,7 +144,7 @@ Result<std::unique_ptr<Proxy>> Proxy::create(host::Loop& loop, Settings settings
   auto watch = loop.on_readable(raw->monitor_->fd(), [raw] { raw->interfaces_changed(raw->monitor_->changed()); });
   if (!watch) return std::unexpected(watch.error());
   raw->monitor_watch_ = std::move(*watch);
-  raw->flow_timer_ = loop.after(kFlowInterval, [raw] { raw->gather_flows(); });
+  raw->watch_flows();
   return proxy;
 }
 
@@ -524,6 +524,7 @@ Status Proxy::teardown() {
   retry_timer_.cancel();
   flow_timer_.cancel();
   monitor_watch_ = {};
+  flow_watch_ = {};
   clients_.reset();
   kernel_.reset();
   if (packets_) {
@@ -597,12 +598,22 @@ std::vector<BackendView> Proxy::backends() const {
   return views;
 }
 
+void Proxy::watch_flows() {
+  auto watch = loop_.on_readable(kernel_->flows_fd(), [this] { gather_flows(); });
+  if (watch) {
+    flow_watch_ = std::move(*watch);
+  } else {
+    host::log_warning("flows: {}; they are read only when asked for, ignoring", watch.error().message);
+  }
+}
+
 void Proxy::gather_flows() {
+  const auto seen_before = flows_seen_;
   const auto wall = std::chrono::system_clock::now();
   const auto monotonic = std::chrono::steady_clock::now();
   kernel_->drain_flows([&](const abi::flow_event& event) {
     const auto age = monotonic.time_since_epoch() - std::chrono::nanoseconds(event.time_ns);
-    FlowView view;
+    FlowView view{.number = ++flows_seen_};
     view.time_us = std::chrono::duration_cast<std::chrono::microseconds>(wall.time_since_epoch() - age).count();
     view.path = event.hook == abi::HOOK_SOCKET ? "socket" : "packet";
     const auto client = from_abi(event.client), vip = from_abi(event.vip), backend = from_abi(event.backend);
@@ -626,15 +637,23 @@ void Proxy::gather_flows() {
     if (flows_.size() == kFlowsKept) flows_.pop_front();
     flows_.push_back(std::move(view));
   });
-  flow_timer_ = loop_.after(kFlowInterval, [this] { gather_flows(); });
+  if (flows_seen_ == seen_before || flow_timer_.armed()) return;
+  flow_watch_ = {};
+  flow_timer_ = loop_.after(kFlowRest, [this] {
+    watch_flows();
+    if (flow_listener_) flow_listener_();
+  });
 }
 
 bool Proxy::settled() const { return (!packets_ || packets_->settled()) && (!clients_ || clients_->settled()); }
 
-std::vector<FlowView> Proxy::flows() {
+std::vector<FlowView> Proxy::flows(uint64_t after) {
   if (kernel_) gather_flows();
-  return {flows_.begin(), flows_.end()};
+  const auto first = std::ranges::upper_bound(flows_, after, {}, &FlowView::number);
+  return {first, flows_.end()};
 }
+
+void Proxy::on_flows(std::function<void()> listener) { flow_listener_ = std::move(listener); }
 
 std::vector<CounterView> Proxy::counters() const {
   std::vector<CounterView> views;

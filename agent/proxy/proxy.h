@@ -73,6 +73,7 @@ struct BackendView {
 };
 
 struct FlowView {
+  uint64_t number = 0;  // counts on without a gap
   int64_t time_us = 0;  // since the epoch
   std::string path;     // "socket" or "packet"
   std::string client, vip, backend, protocol, service, verdict;
@@ -121,7 +122,8 @@ class Proxy {
   std::vector<api::Problem> problems() const;
   std::vector<ServiceView> services() const;
   std::vector<BackendView> backends() const;
-  std::vector<FlowView> flows();  // the latest, oldest first, 1,024 at most
+  std::vector<FlowView> flows(uint64_t after = 0);  // the latest past that number, oldest first, 1,024 at most
+  void on_flows(std::function<void()> listener);    // called when there are more; one listener, null for none
   std::vector<CounterView> counters() const;
   Planner::Usage usage() const;
   const Limits& limits() const;
@@ -145,6 +147,7 @@ class Proxy {
   void interfaces_changed(const std::set<std::string>& names);
   host::Status look_at_interfaces();
   void save_allocations();
+  void watch_flows();
   void gather_flows();
 
   host::Loop& loop_;
@@ -167,6 +170,9 @@ class Proxy {
   std::vector<api::Problem> allocation_problems_;
   std::string last_failure_;
   std::deque<FlowView> flows_;
+  uint64_t flows_seen_ = 0;
+  host::FdWatch flow_watch_;
+  std::function<void()> flow_listener_;
   host::Timer flush_timer_, release_timer_, retry_timer_, flow_timer_;
 };
 

@@ -21,7 +21,6 @@ namespace {
 constexpr size_t kMaxManifest = 4u << 20;
 constexpr size_t kMaxOtherBody = 64u << 10;
 constexpr size_t kMaxSessions = 512;  // execs, logs and flows at once
-constexpr auto kFlowInterval = std::chrono::milliseconds(250);
 
 std::optional<std::string> kind_of_plural(std::string_view plural) {
   if (plural == "pods") return "Pod";
@@ -52,38 +51,36 @@ bool has_container(const api::Pod& pod, const std::string& container) {
   return std::ranges::any_of(pod.spec.containers, named) || std::ranges::any_of(pod.spec.init_containers, named);
 }
 
-// Sends the flows that a client has not seen yet.
+// Sends the flows that a client has not seen yet, as fast as it takes them: one that is slow misses
+// those that are forgotten meanwhile.
 class FlowStream {
  public:
   FlowStream(host::Loop& loop, ServiceView& services, http::Stream stream, bool follow, std::function<void()> over)
       : loop_(loop), services_(services), stream_(std::move(stream)), follow_(follow), over_(std::move(over)) {
     stream_.on_closed([this] { end(); });
+    stream_.on_drained([this] {
+      on_its_way_ = false;
+      send();
+    });
     send();
   }
 
- private:
   void send() {
+    if (!over_ || on_its_way_) return;
     std::string text;
-    size_t repeated = seen_at_last_;
-    for (const auto& flow : services_.flows()) {
-      if (flow.time_us < last_) continue;
-      if (flow.time_us == last_ && repeated > 0) {
-        --repeated;
-        continue;
-      }
-      seen_at_last_ = flow.time_us == last_ ? seen_at_last_ + 1 : 1;
-      last_ = flow.time_us;
+    for (const auto& flow : services_.flows(last_)) {
+      last_ = flow.number;
       text += render_flow(flow);
     }
-    if (!stream_.write(std::move(text)) && !stream_.open()) return end();
-    if (!follow_) {
-      stream_.end();
-      return end();
-    }
-    timer_ = loop_.after(kFlowInterval, [this] { send(); });
+    on_its_way_ = !text.empty();
+    if (on_its_way_ && !stream_.write(std::move(text))) return end();
+    if (follow_) return;
+    stream_.end();
+    end();
   }
+
+ private:
   void end() {
-    timer_.cancel();
     if (auto over = std::exchange(over_, nullptr)) loop_.post(std::move(over));
   }
 
@@ -91,10 +88,9 @@ class FlowStream {
   ServiceView& services_;
   http::Stream stream_;
   bool follow_;
-  std::function<void()> over_;
-  host::Timer timer_;
-  int64_t last_ = 0;
-  size_t seen_at_last_ = 0;
+  std::function<void()> over_;  // null once it has ended
+  bool on_its_way_ = false;     // the client has not taken what was sent
+  uint64_t last_ = 0;
 };
 
 }  // namespace
@@ -395,7 +391,7 @@ struct Server::Impl : http::Handler {
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Server::~Server() = default;
+Server::~Server() { impl_->views.services.on_flows(nullptr); }
 
 host::Status Server::check(const Options& options) {
   const auto invalid = [](std::string message) { return host::fail(host::Error::Code::invalid, std::move(message)); };
@@ -432,6 +428,9 @@ host::Result<std::unique_ptr<Server>> Server::create(host::Loop& loop, Options o
   auto server = http::Server::listen(loop, std::move(how), *impl);
   if (!server) return std::unexpected(std::move(server.error()).within("HTTP API"));
   impl->server = std::move(*server);
+  views.services.on_flows([raw = impl.get()] {
+    for (const auto& stream : raw->flow_streams) stream->send();
+  });
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

@@ -70,6 +70,7 @@ struct Backend {
 
 // A sampled decision of the data plane.
 struct Flow {
+  uint64_t number = 0;   // counts on without a gap
   int64_t time_us = 0;   // since the epoch
   std::string protocol;  // "TCP", "UDP"
   std::string source;    // address:port, as far as known
@@ -86,8 +87,10 @@ class ServiceView {
   // With the addresses and ports that they were given.
   virtual std::vector<api::Service> services() = 0;
   virtual std::vector<Backend> backends() = 0;
-  // The latest sampled flows, oldest first.
-  virtual std::vector<Flow> flows() = 0;
+  // The latest sampled flows past that number, oldest first.
+  virtual std::vector<Flow> flows(uint64_t after) = 0;
+  // Called when there are more of them. One listener; null for none.
+  virtual void on_flows(std::function<void()> listener) = 0;
 };
 
 struct SourceStatus {

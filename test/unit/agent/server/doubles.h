@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 #include <thread>
@@ -107,10 +109,16 @@ class FakeServices : public server::ServiceView {
  public:
   std::vector<api::Service> services() override { return list; }
   std::vector<server::Backend> backends() override { return behind; }
-  std::vector<server::Flow> flows() override { return seen; }
+  std::vector<server::Flow> flows(uint64_t after) override {
+    std::vector<server::Flow> later;
+    std::ranges::copy_if(seen, std::back_inserter(later), [&](const auto& flow) { return flow.number > after; });
+    return later;
+  }
+  void on_flows(std::function<void()> listener) override { more = std::move(listener); }
   std::vector<api::Service> list;
   std::vector<server::Backend> behind;
   std::vector<server::Flow> seen;
+  std::function<void()> more;
 };
 
 class FakeNode : public server::NodeView {

@@ -200,7 +200,7 @@ BOOST_FIXTURE_TEST_CASE(lists_are_json, Fixture) {
     node->state.node_name = "node1";
     node->state.problems.push_back({.origin = {"file", "a\"b.yaml", 3}, .field = "spec", .message = "bad"});
     node->stored.push_back({.id = "sha256:1", .tags = {"docker.io/library/a:1"}});
-    services.seen.push_back({.time_us = 1, .protocol = "TCP", .verdict = "forwarded"});
+    services.seen.push_back({.number = 1, .time_us = 1, .protocol = "TCP", .verdict = "forwarded"});
   });
   BOOST_TEST(contains(ask("GET /services"), "\"kind\":\"ServiceList\""));
   BOOST_TEST(contains(ask("GET /backends"), "\"address\":\"10.244.0.2:8080\""));
@@ -213,12 +213,14 @@ BOOST_FIXTURE_TEST_CASE(lists_are_json, Fixture) {
 
 BOOST_FIXTURE_TEST_CASE(followed_flows_come_once_each, Fixture) {
   RawClient client(port);
-  loop.run([&] { services.seen.push_back({.time_us = 5, .source = "first"}); });
+  loop.run([&] { services.seen.push_back({.number = 1, .time_us = 5, .source = "first"}); });
   client.send(head("GET /flows?follow=true", "\r\n"));
   const auto before = client.read_until("first");
   loop.run([&] {
-    services.seen.push_back({.time_us = 5, .source = "second"});
-    services.seen.push_back({.time_us = 9, .source = "third"});
+    services.seen.push_back({.number = 2, .time_us = 5, .source = "second"});
+    services.more();
+    services.seen.push_back({.number = 3, .time_us = 9, .source = "third"});
+    services.more();
   });
   const auto after = client.read_until("third");
   BOOST_TEST(contains(before + after, "second"));
