@@ -1,4 +1,11 @@
-add_executable(keelson-agent agent/main.cpp agent/options.cpp)
+add_executable(keelson-puller agent/images/puller/main.cpp)
+target_link_libraries(keelson-puller PRIVATE keelson-agent-images-puller)
+# keelsonctl doctor reads the agent's flags too.
+add_library(keelson-agent-options STATIC agent/options.cpp)
+target_compile_definitions(keelson-agent-options PRIVATE KEELSON_VERSION="${PROJECT_VERSION}")
+target_link_libraries(keelson-agent-options PUBLIC keelson-host PkgConfig::YAML)
+add_executable(keelson-agent agent/main.cpp)
 target_compile_definitions(keelson-agent PRIVATE KEELSON_VERSION="${PROJECT_VERSION}")
 target_link_libraries(keelson-agent PRIVATE keelson-agent-sources keelson-agent-pods keelson-agent-runtime
-  keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server PkgConfig::YAML)
+  keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server
+  keelson-agent-options)

@@ -10,15 +10,17 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
+#include <new>
 
 namespace keelson::host {
 
 namespace {
 
 constexpr int kTcxIngress = 46;         // BPF_TCX_INGRESS, newer than Debian 12's headers
+constexpr size_t kWindow = 64u << 10;   // of a map's memory, mapped at once
 constexpr uint32_t kBatch = 4096;       // entries a batch call takes at once: bounds the kernel's buffers
 constexpr size_t kMessageLimit = 4096;  // of libbpf's text, the end is the telling part
 
@@ -108,21 +110,41 @@ Status prepare_bpffs(const Path& directory) {
 }
 
 BpfMemory::BpfMemory(BpfMemory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
+    : map_(std::move(other.map_)),
+      data_(std::exchange(other.data_, nullptr)),
       length_(other.length_),
       stride_(other.stride_),
+      mapped_(std::move(other.mapped_)),
       elements_(std::exchange(other.elements_, 0)) {}
 
 BpfMemory& BpfMemory::operator=(BpfMemory&& other) noexcept {
+  std::swap(map_, other.map_);
   std::swap(data_, other.data_);
   std::swap(length_, other.length_);
   std::swap(stride_, other.stride_);
+  std::swap(mapped_, other.mapped_);
   std::swap(elements_, other.elements_);
   return *this;
 }
 
 BpfMemory::~BpfMemory() {
   if (data_ != nullptr) munmap(data_, length_);
+}
+
+std::byte* BpfMemory::element(uint32_t index) const {
+  const size_t begin = static_cast<size_t>(index) * stride_;
+  const size_t first = begin / kWindow, last = (begin + stride_ - 1) / kWindow;
+  if (!mapped_[first]) map_window(first);
+  if (!mapped_[last]) map_window(last);
+  return data_ + begin;
+}
+
+void BpfMemory::map_window(size_t window) const {
+  const size_t begin = window * kWindow;
+  void* mapped = mmap(data_ + begin, std::min(kWindow, length_ - begin), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                      map_.get(), static_cast<off_t>(begin));
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
+  mapped_[window] = true;
 }
 
 Result<BpfMap> BpfMap::duplicate(int fd) {
@@ -151,10 +173,20 @@ Result<BpfMemory> BpfMap::map_memory() const {
   BpfMemory memory;
   memory.stride_ = (info_.value_size + 7u) & ~size_t{7};
   memory.length_ = (memory.stride_ * info_.max_entries + page - 1) / page * page;
-  void* data = mmap(nullptr, memory.length_, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
-  if (data == MAP_FAILED) return sys_fail("mmap a bpf map");
+  memory.map_ = Fd(fcntl(fd_.get(), F_DUPFD_CLOEXEC, 3));
+  if (!memory.map_) return sys_fail("duplicate a bpf map's descriptor");
+  void* data = mmap(nullptr, memory.length_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return sys_fail("reserve addresses for a bpf map");
   memory.data_ = static_cast<std::byte*>(data);
+  memory.mapped_.resize((memory.length_ + kWindow - 1) / kWindow);
   memory.elements_ = info_.max_entries;
+  if (memory.elements_ > 0) {
+    // Whether it can be mapped at all is found out here, where it can be told.
+    void* window =
+        mmap(data, std::min(kWindow, memory.length_), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd_.get(), 0);
+    if (window == MAP_FAILED) return sys_fail("mmap a bpf map");
+    memory.mapped_[0] = true;
+  }
   return memory;
 }
 
@@ -342,5 +374,6 @@ Result<std::unique_ptr<BpfRing>> BpfRing::open(int map_fd, std::function<void(st
 }
 
 void BpfRing::drain() { ring_buffer__consume(impl_->ring); }
+int BpfRing::fd() const { return ring_buffer__epoll_fd(impl_->ring); }
 
 }  // namespace keelson::host

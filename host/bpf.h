@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "host/error.h"
 #include "host/fd.h"
@@ -44,20 +45,26 @@ struct BpfMapInfo {
 };
 
 // The memory of a BPF_F_MMAPABLE array, shared with the programs. Elements are
-// value_size rounded up to eight bytes apart.
+// value_size rounded up to eight bytes apart. The kernel maps every page of a mapping at
+// once, and all of them count as ours: so it is mapped window by window, as elements are
+// asked for.
 class BpfMemory {
  public:
   BpfMemory() = default;
   BpfMemory(BpfMemory&& other) noexcept;
   BpfMemory& operator=(BpfMemory&& other) noexcept;
   ~BpfMemory();
-  std::byte* element(uint32_t index) const { return data_ + static_cast<size_t>(index) * stride_; }
+  // Throws std::bad_alloc when the kernel has no memory for the mapping.
+  std::byte* element(uint32_t index) const;
   uint32_t size() const { return elements_; }
 
  private:
   friend class BpfMap;
-  std::byte* data_ = nullptr;
+  void map_window(size_t window) const;
+  Fd map_;
+  std::byte* data_ = nullptr;  // reserved address space
   size_t length_ = 0, stride_ = 0;
+  mutable std::vector<bool> mapped_;  // by window
   uint32_t elements_ = 0;
 };
 
@@ -129,6 +136,8 @@ class BpfRing {
   ~BpfRing();
   // Hands over what is there now; never waits.
   void drain();
+  // For the loop: readable while there is something.
+  int fd() const;
 
  private:
   struct Impl;

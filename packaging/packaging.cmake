@@ -2,7 +2,7 @@
 #
 # `deb` builds what goes into the package; CPack's own target, `package`, builds everything.
 include(GNUInstallDirs)
-set(packaged keelson-agent podshim keelsonctl)
+set(packaged keelson-agent keelson-puller podshim keelsonctl)
 install(TARGETS ${packaged} RUNTIME DESTINATION bin)
 install(FILES README.md DESTINATION share/doc/keelson)
 install(DIRECTORY docs DESTINATION share/doc/keelson)

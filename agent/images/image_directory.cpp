@@ -12,8 +12,8 @@
 #include <map>
 
 #include "agent/images/json.h"
+#include "agent/images/layer_record.h"
 #include "agent/images/manifest.h"
-#include "agent/images/plan.h"
 #include "agent/images/reference.h"
 #include "host/log.h"
 
@@ -81,6 +81,17 @@ Result<std::string> read_beneath(const Fd& directory, const std::string& path, s
 bool is_held(const std::string& layer_root) {
   const Fd root(open(layer_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   return root && flock(root.get(), LOCK_EX | LOCK_NB) != 0;
+}
+
+// Users write names as they like ("nginx"); ours are spelled out.
+InUse spelled_out(const InUse& used) {
+  InUse all;
+  for (const auto& one : used) {
+    const bool is_name = !one.starts_with('/') && !parse_digest(one);
+    const auto reference = parse_reference(one);
+    all.insert(is_name && reference ? reference->text() : one);
+  }
+  return all;
 }
 
 bool in_use(const StoredReference& reference, const InUse& used) {
@@ -469,7 +480,8 @@ Status ImageDirectory::remove_unneeded(const std::vector<StoredReference>& kept,
   return {};
 }
 
-Result<Removed> ImageDirectory::remove(const std::string& reference, const InUse& used) const {
+Result<Removed> ImageDirectory::remove(const std::string& reference, const InUse& in_use_as_written) const {
+  const InUse used = spelled_out(in_use_as_written);
   std::string wanted = reference;
   if (!parse_digest(reference)) {
     auto parsed = parse_reference(reference);
@@ -489,7 +501,8 @@ Result<Removed> ImageDirectory::remove(const std::string& reference, const InUse
 
   bool last = std::ranges::none_of(*all, [&](const auto& one) { return one.config == id && !goes(one); });
   for (const auto& one : *all) {
-    if (last && one.config == id && in_use(one, used)) {
+    // A name that a container goes by, and the last of an image that one runs.
+    if ((goes(one) && used.contains(one.name)) || (last && one.config == id && in_use(one, used))) {
       return fail(Error::Code::denied, fmt::format("image \"{}\" is in use by a container", wanted));
     }
   }
@@ -511,8 +524,9 @@ Result<Removed> ImageDirectory::remove(const std::string& reference, const InUse
   return removed;
 }
 
-Result<Removed> ImageDirectory::prune(const InUse& used, system_clock::time_point newest,
+Result<Removed> ImageDirectory::prune(const InUse& in_use_as_written, system_clock::time_point newest,
                                       const std::function<bool(const Removed&)>& enough) const {
+  const InUse used = spelled_out(in_use_as_written);
   auto held = lock();
   if (!held) return std::unexpected(std::move(held.error()));
   auto all = read_references();

@@ -56,7 +56,8 @@ struct Removed {
   uint64_t bytes = 0;  // unpacked, of the layers removed
 };
 
-// What must stay, whatever is asked: image ids ("sha256:…"), names, or layer directories.
+// What must stay, whatever is asked: image ids ("sha256:…"), names as a Pod has them
+// ("nginx"), or layer directories.
 // So must layers that somebody holds locked (LOCK_SH on layers/<diff_id>/root: the shims,
 // of their containers), and images of which all layers are.
 using InUse = std::set<std::string>;

@@ -1,46 +1,23 @@
 #pragma once
-// The puller: a child process in a cage (sandbox.h) that downloads, or reads an
-// archive, and unpacks into a staging directory. Its parent only moves what it made.
-//
-// The program re-executes itself: main() of the agent and of keelsonctl begins with
-//   if (images::is_puller(argc, argv)) return images::run_puller();
-//
-// Request: one line of JSON on stdin (credentials are never in argv). Answers: lines
-// of JSON on stdout: {"layer":"sha256:…"}, to which the parent answers with a newline
-// on stdin once the layer is in the store; {"image":{…}}; {"error":{…}}; {"done":true}.
-// Descriptors: 3 staging, 4 layers, 5 locks, 6 partial downloads, 7 the file or
-// directory to import.
+// Running the puller (puller/main.cpp): a child process in a cage that downloads, or
+// reads an archive, and unpacks into a staging directory. Here what it made is moved into
+// the store.
 
-#include <cstdint>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/images/image_directory.h"
+#include "agent/images/order.h"
 #include "api/cri.h"
 #include "host/error.h"
 #include "host/fd.h"
 
 namespace keelson::images {
 
-struct PullRequest {
-  std::string reference;  // pull: normalised text; import: the name given, or empty
-  bool import = false;
-  std::vector<api::RegistryCredential> credentials;
-  std::vector<std::string> insecure_registries;  // host[:port]: plain HTTP is allowed
-  std::string ca_file;                           // PEM, beside the system's; empty: the system's alone
-};
-
 struct PullerSettings {
-  std::string program = "/proc/self/exe";
+  std::string program;  // empty: keelson-puller beside this program
 };
 
-// ---- in the child
-bool is_puller(int argc, char** argv);
-int run_puller();
-
-// ---- in the parent
 // Runs a puller to its end and commits what it brings. Blocking, for a worker thread
 // (which must live as long: the child dies with the thread) or a tool. `input` is what
 // to import. `cancel`, when given, is a descriptor that becomes readable to end it

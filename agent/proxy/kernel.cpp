@@ -313,12 +313,17 @@ Result<KernelState> Kernel::read() const {
     state.vips.emplace_back(from_abi(vip), id);
   });
   if (!walked) return std::unexpected(std::move(walked.error()).within("read the map of virtual addresses"));
+  // Mappings of their own, which end with this: all of each map is looked at, once.
+  const auto services = service_.map_memory(), slots = slot_.map_memory(), backends = backend_.map_memory();
+  for (const auto* memory : {&services, &slots, &backends}) {
+    if (!*memory) return std::unexpected(memory->error());
+  }
   state.services.resize(limits_.services);
-  for (uint32_t i = 0; i < limits_.services; ++i) state.services[i] = *at<abi::service>(service_memory_, i);
+  for (uint32_t i = 0; i < limits_.services; ++i) state.services[i] = *at<abi::service>(*services, i);
   state.slots.resize(limits_.slots);
-  for (uint32_t i = 0; i < limits_.slots; ++i) state.slots[i] = *at<uint32_t>(slot_memory_, i);
+  for (uint32_t i = 0; i < limits_.slots; ++i) state.slots[i] = *at<uint32_t>(*slots, i);
   state.backends.resize(limits_.backends);
-  for (uint32_t i = 0; i < limits_.backends; ++i) state.backends[i] = *at<abi::backend>(backend_memory_, i);
+  for (uint32_t i = 0; i < limits_.backends; ++i) state.backends[i] = *at<abi::backend>(*backends, i);
   return state;
 }
 

@@ -30,7 +30,7 @@
 #include <thread>
 
 #include "agent/images/manifest.h"
-#include "agent/images/sandbox.h"
+#include "agent/images/puller/sandbox.h"
 #include "host/process.h"
 #include "test/patience.h"
 
@@ -45,11 +45,6 @@ using host::Error;
 using host::Fd;
 using test::patient;
 using namespace std::chrono_literals;
-
-// The puller is this program again; Boost.Test's main() knows nothing of it.
-__attribute__((constructor)) void become_puller(int argc, char** argv) {
-  if (is_puller(argc, argv)) _exit(run_puller());
-}
 
 // Nothing of these tests leaves the machine, nor meets what runs on it.
 struct OwnNetwork {

@@ -12,4 +12,6 @@ foreach(source ${integration_sources})
   target_link_libraries(integration_${name} PRIVATE test-main test-sandbox keelson-agent-sources keelson-agent-pods
     keelson-agent-runtime keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server)
   add_dependencies(integration-tests integration_${name})
+  add_dependencies(integration_${name} keelson-puller)
 endforeach()
+target_link_libraries(integration_images PRIVATE keelson-agent-images-puller)

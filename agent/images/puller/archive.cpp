@@ -1,4 +1,4 @@
-#include "agent/images/archive.h"
+#include "agent/images/puller/archive.h"
 
 #include <archive.h>
 #include <archive_entry.h>

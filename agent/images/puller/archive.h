@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "agent/images/layer_tree.h"
-#include "agent/images/stream.h"
+#include "agent/images/puller/stream.h"
 #include "host/error.h"
 
 namespace keelson::images {

@@ -1,4 +1,4 @@
-#include "agent/images/bundle.h"
+#include "agent/images/puller/bundle.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "agent/images/archive.h"
 #include "agent/images/json.h"
+#include "agent/images/puller/archive.h"
 #include "agent/images/reference.h"
 
 namespace keelson::images {

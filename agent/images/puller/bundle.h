@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/images/plan.h"
+#include "agent/images/puller/plan.h"
 #include "host/error.h"
 #include "host/fd.h"
 

@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "agent/images/layer_record.h"
 #include "agent/images/manifest.h"
-#include "agent/images/stream.h"
-#include "agent/images/unpack.h"
+#include "agent/images/puller/stream.h"
+#include "agent/images/puller/unpack.h"
 #include "host/error.h"
 #include "host/fd.h"
 
@@ -62,14 +63,5 @@ using LayerReady = std::function<host::Status(const Digest& diff_id)>;
 // Gets the layers that the store lacks and writes the documents to staging/blobs.
 // After a failure the layers already handed over stay in the store.
 host::Status execute(const ImagePlan& plan, const Workspace& workspace, const LayerReady& ready);
-
-// layer.json: what is known of an unpacked layer.
-struct LayerRecord {
-  uint64_t bytes = 0, inodes = 0;
-  std::vector<std::string> opaque;
-};
-std::string encode(const LayerRecord& record);
-host::Result<LayerRecord> decode_layer_record(std::string_view text);
-inline constexpr size_t kMaxLayerRecord = 16u << 20;
 
 }  // namespace keelson::images

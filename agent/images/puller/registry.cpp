@@ -1,4 +1,4 @@
-#include "agent/images/registry.h"
+#include "agent/images/puller/registry.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "agent/images/plan.h"
+#include "agent/images/puller/plan.h"
+#include "agent/images/puller/transfer.h"
 #include "agent/images/reference.h"
-#include "agent/images/transfer.h"
 #include "api/cri.h"
 #include "host/error.h"
 #include "host/fd.h"

@@ -1,4 +1,4 @@
-#include "agent/images/sandbox.h"
+#include "agent/images/puller/sandbox.h"
 
 #include <fcntl.h>
 #include <fmt/core.h>

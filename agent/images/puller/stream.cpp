@@ -1,4 +1,4 @@
-#include "agent/images/stream.h"
+#include "agent/images/puller/stream.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

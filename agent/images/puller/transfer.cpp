@@ -1,4 +1,4 @@
-#include "agent/images/transfer.h"
+#include "agent/images/puller/transfer.h"
 
 #include <curl/curl.h>
 #include <fmt/format.h>

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/images/stream.h"
+#include "agent/images/puller/stream.h"
 #include "host/error.h"
 
 namespace keelson::images {

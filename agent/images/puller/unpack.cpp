@@ -1,8 +1,8 @@
-#include "agent/images/unpack.h"
+#include "agent/images/puller/unpack.h"
 
 #include <fmt/format.h>
 
-#include "agent/images/archive.h"
+#include "agent/images/puller/archive.h"
 
 namespace keelson::images {
 namespace {

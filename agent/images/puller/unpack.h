@@ -11,7 +11,7 @@
 
 #include "agent/images/digest.h"
 #include "agent/images/layer_tree.h"
-#include "agent/images/stream.h"
+#include "agent/images/puller/stream.h"
 #include "host/error.h"
 #include "host/fd.h"
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "agent/images/digest.h"
-#include "agent/images/stream.h"
+#include "agent/images/puller/stream.h"
 #include "host/fd.h"
 
 namespace keelson::images::test {

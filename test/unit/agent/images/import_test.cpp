@@ -9,8 +9,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "agent/images/bundle.h"
 #include "agent/images/image_directory.h"
+#include "agent/images/puller/bundle.h"
 #include "crafted.h"
 
 namespace keelson::images {

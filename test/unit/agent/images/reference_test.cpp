@@ -3,7 +3,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include "agent/images/manifest.h"
-#include "agent/images/registry.h"
+#include "agent/images/puller/registry.h"
 
 namespace keelson::images {
 BOOST_AUTO_TEST_SUITE(reference_tests)

@@ -1,5 +1,5 @@
 // Layers, honest and hostile, unpacked into a scratch directory.
-#include "agent/images/unpack.h"
+#include "agent/images/puller/unpack.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
