@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -16,6 +17,7 @@
 #include <set>
 
 #include "agent/images/store.h"
+#include "agent/network/names.h"
 #include "agent/network/pod_network.h"
 #include "agent/options.h"
 #include "agent/pods/pods.h"
@@ -139,12 +141,6 @@ host::Result<host::Fd> lock_run_directory(const Path& run_dir) {
   return file;
 }
 
-// Two agents on one host (with run directories of their own) must not share names in the kernel.
-std::string instance_name(const Path& run_dir) {
-  if (run_dir == "/run/keelson") return {};
-  return fmt::format("{:08x}", static_cast<uint32_t>(std::hash<std::string>()(run_dir.string())));
-}
-
 std::string level_name(api::SecurityLevel level) {
   switch (level) {
     case api::SecurityLevel::privileged:
@@ -155,6 +151,15 @@ std::string level_name(api::SecurityLevel level) {
       return "restricted";
   }
   return {};
+}
+
+constexpr auto kQuiet = std::chrono::seconds(5);  // after which a burst of changes counts as over
+
+// One heap for all threads, whose free pages go back when a burst is over: arenas of the workers' own
+// would keep theirs, and glibc's growing threshold would keep large buffers on the heap.
+void keep_memory_small() {
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
 }
 
 int64_t unix_seconds() {
@@ -176,7 +181,6 @@ class Agent : private pods::PodsListener,
 
  private:
   // --- desired state
-  void desired_changed(const api::DesiredState& state);
   void recovered(host::Result<std::vector<api::RecoveredPod>> pods);
   void apply();
 
@@ -209,7 +213,8 @@ class Agent : private pods::PodsListener,
     return drained_ ? std::vector<api::Service>() : proxy_->services_with_allocations();
   }
   std::vector<server::Backend> backends() override;
-  std::vector<server::Flow> flows() override;
+  std::vector<server::Flow> flows(uint64_t after) override;
+  void on_flows(std::function<void()> listener) override { proxy_->on_flows(std::move(listener)); }
 
   // --- server::NodeView
   server::NodeStatus status() override;
@@ -240,6 +245,7 @@ class Agent : private pods::PodsListener,
 
   // What ran before this agent did, by source: kept until that source has spoken.
   std::vector<api::Desired<api::Pod>> unheard_;
+  host::Timer trim_timer_;
   bool recovered_ = false;
   bool proxy_synced_ = false;
   bool draining_ = false;
@@ -274,7 +280,7 @@ host::Status Agent::start() {
   auto network = network::PodNet::create(*loop_, {.pod_cidrs = node_.pod_cidrs,
                                                   .service_cidrs = node_.service_cidrs,
                                                   .run_dir = options_.run_dir,
-                                                  .instance = instance_name(options_.run_dir)});
+                                                  .instance = network::instance_of(options_.run_dir)});
   if (!network) return std::unexpected(std::move(network.error()));
   network_ = std::move(*network);
 
@@ -335,8 +341,8 @@ host::Status Agent::start() {
     if (!header) return std::unexpected(std::move(header.error()).within("--manifest-url-header"));
     source_settings.manifest_url_headers.push_back(*header);
   }
-  auto sources = sources::Sources::create(*loop_, std::move(source_settings),
-                                          [this](const api::DesiredState& state) { desired_changed(state); });
+  auto sources =
+      sources::Sources::create(*loop_, std::move(source_settings), [this](const api::DesiredState&) { apply(); });
   if (!sources) return std::unexpected(sources.error());
   sources_ = std::move(*sources);
 
@@ -377,10 +383,9 @@ void Agent::recovered(host::Result<std::vector<api::RecoveredPod>> found) {
   apply();
 }
 
-void Agent::desired_changed(const api::DesiredState&) { apply(); }
-
 void Agent::apply() {
   if (!recovered_ || !sources_ || draining_) return;
+  trim_timer_ = loop_->after(kQuiet, [] { ::malloc_trim(0); });
   api::DesiredState state = sources_->state();
   // A source that is silent since our start, with nothing on disk, does not lose its Pods.
   std::erase_if(unheard_, [this](const auto& pod) { return sources_->has_spoken(pod.origin.source); });
@@ -499,11 +504,12 @@ std::vector<server::Backend> Agent::backends() {
   return result;
 }
 
-std::vector<server::Flow> Agent::flows() {
+std::vector<server::Flow> Agent::flows(uint64_t after) {
   std::vector<server::Flow> result;
   if (drained_) return result;
-  for (const auto& flow : proxy_->flows()) {
-    result.push_back({.time_us = flow.time_us,
+  for (const auto& flow : proxy_->flows(after)) {
+    result.push_back({.number = flow.number,
+                      .time_us = flow.time_us,
                       .protocol = flow.protocol,
                       .source = flow.client,
                       .frontend = flow.vip,
@@ -593,6 +599,10 @@ images::InUse Agent::images_in_use() const {
     for (const auto* containers : {&pod.spec.init_containers, &pod.spec.containers}) {
       for (const auto& container : *containers) result.insert(container.image);
     }
+    // What runs may have lost its name to a newer image.
+    for (const auto* statuses : {&pod.status.init_container_statuses, &pod.status.container_statuses}) {
+      for (const auto& status : *statuses) result.insert(status.image_id);
+    }
   }
   return result;
 }
@@ -641,7 +651,7 @@ void Agent::finish_drain(host::Status status) {
 
 int main(int argc, char** argv) {
   using namespace keelson;
-  if (images::is_puller(argc, argv)) return images::run_puller();
+  agent::keep_memory_small();
   auto command_line = agent::parse_command_line(argc, argv);
   if (command_line.exit_code) return *command_line.exit_code;
   const auto refuse = [](const host::Error& error, int code) {

@@ -105,7 +105,7 @@ host::Status apply_file(CLI::App& app, const Options& options, bool file_was_nam
 
 }  // namespace
 
-CommandLine parse_command_line(int argc, char** argv) {
+CommandLine parse_command_line(int argc, const char* const* argv) {
   CommandLine result;
   Options& options = result.options;
   std::string file_frequency = "20s";

@@ -58,7 +58,7 @@ struct CommandLine {
 
 // Reads the command line, then the configuration file for whatever the command line
 // left open. A missing file is an error only when --config named it.
-CommandLine parse_command_line(int argc, char** argv);
+CommandLine parse_command_line(int argc, const char* const* argv);
 
 // "20s", "1m30s", "500ms": Go's durations, as kubelet's flags take them.
 host::Result<std::chrono::milliseconds> parse_duration(const std::string& text);

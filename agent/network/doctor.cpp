@@ -38,6 +38,14 @@ std::optional<uint64_t> number_in(const host::Path& file) {
   return value;
 }
 
+std::string networks_text(const Settings& settings) {
+  std::string text;
+  for (const auto* cidrs : {&settings.pod_cidrs, &settings.service_cidrs}) {
+    for (const auto& cidr : *cidrs) text += (text.empty() ? "" : ", ") + cidr.to_string();
+  }
+  return text + " overlap nothing";
+}
+
 void examine_networks(const Settings& settings, const Names& names, std::vector<Finding>& findings) {
   auto socket = host::RouteSocket::open();
   auto view = socket ? look_at_host(*socket) : host::Result<HostView>(std::unexpected(socket.error()));
@@ -48,6 +56,8 @@ void examine_networks(const Settings& settings, const Names& names, std::vector<
   if (auto checked = check_networks({settings.pod_cidrs, settings.service_cidrs}, *view, names); !checked)
     findings.push_back(
         {Severity::error, "CIDR", checked.error().message, "choose networks that the host does not use"});
+  else
+    findings.push_back({Severity::fine, "CIDR", networks_text(settings), ""});
 }
 
 // Each is what one of our tables is made of; the kernel is asked by trying.
@@ -104,6 +114,8 @@ void examine_nftables(nft::Nft& nft, std::vector<Finding>& findings) {
     if (auto made = nft.replace({&table, 1}); !made)
       findings.push_back({Severity::error, probe.subject, made.error().message,
                           fmt::format("modprobe -a {} (a kernel with CONFIG_NF_TABLES and these)", probe.modules)});
+    else
+      findings.push_back({Severity::fine, probe.subject, "works", ""});
     if (auto removed = nft.remove(nft::Family::inet, name); !removed)
       findings.push_back(
           {Severity::warning, probe.subject, removed.error().message, fmt::format("nft delete table inet {}", name)});
@@ -197,6 +209,8 @@ void examine_conntrack(std::vector<Finding>& findings) {
         {Severity::warning, "conntrack",
          fmt::format("{} of at most {} flows are in use; new ones are dropped when it is full", *now, *most),
          fmt::format("sysctl net.netfilter.nf_conntrack_max={}", *most * 2)});
+  else
+    findings.push_back({Severity::fine, "conntrack", fmt::format("{} of at most {} flows", *now, *most), ""});
 }
 
 void examine_sysctls(const Settings& settings, std::vector<Finding>& findings) {
@@ -229,6 +243,8 @@ std::vector<Finding> examine_host(const Settings& settings) {
   examine_forwarding(nft ? &*nft : nullptr, settings, names, findings);
   examine_conntrack(findings);
   examine_sysctls(settings, findings);
+  const bool accepts = std::ranges::none_of(findings, [](const auto& one) { return one.subject == "FORWARD policy"; });
+  if (accepts) findings.push_back({Severity::fine, "FORWARD policy", "accept", ""});
   return findings;
 }
 

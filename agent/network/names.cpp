@@ -14,6 +14,11 @@ uint64_t hash(std::string_view text) {
 
 }  // namespace
 
+std::string instance_of(const std::string& run_dir) {
+  if (run_dir == "/run/keelson") return {};
+  return fmt::format("{:08x}", static_cast<uint32_t>(hash(run_dir)));
+}
+
 Names Names::of(std::string_view instance) {
   const auto tag = static_cast<uint32_t>(hash(instance) & 0xfff);
   return {instance.empty() ? "keelson" : fmt::format("keelson-{}", instance), fmt::format("kl{:03x}", tag),

@@ -14,6 +14,9 @@ namespace keelson::network {
 // are known by name are in /etc/iproute2/rt_protos.
 inline constexpr uint8_t kRouteProtocol = 0x6b;
 
+// The Settings::instance of an agent with that --run-dir; "" for the ordinary one.
+std::string instance_of(const std::string& run_dir);
+
 struct Names {
   std::string table;        // the nft table: "keelson", or "keelson-<instance>"
   std::string link_prefix;  // of the host's end of each pod's veth: "kl" and three hex digits

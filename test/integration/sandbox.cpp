@@ -202,11 +202,25 @@ host::Child& Sandbox::background(const std::vector<std::string>& command, const 
   return background_.back();
 }
 
-Output Sandbox::ctl(const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {(binaries() / "keelsonctl").string(), "--root-dir", root_dir().string()};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  return on_node(command);
+host::Child Sandbox::on_terminal(const std::vector<std::string>& command, const host::Fd& terminal) {
+  std::vector<std::string> argv = {"/usr/bin/setsid", "--ctty", "--wait"};
+  const auto inside = in_namespace(name_, command, true);
+  argv.insert(argv.end(), inside.begin(), inside.end());
+  auto child = host::spawn({.argv = argv,
+                            .environment = kEnvironment,
+                            .fds = {{terminal.get(), 0}, {terminal.get(), 1}, {terminal.get(), 2}}});
+  BOOST_REQUIRE_MESSAGE(child, child.error().message);
+  return std::move(*child);
 }
+
+std::vector<std::string> Sandbox::ctl_command(const std::vector<std::string>& arguments) const {
+  std::vector<std::string> command = {(binaries() / "keelsonctl").string(), "--root-dir", root_dir().string()};
+  command.insert(command.end(), ctl_flags.begin(), ctl_flags.end());
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+Output Sandbox::ctl(const std::vector<std::string>& arguments) { return on_node(ctl_command(arguments)); }
 
 std::vector<std::string> Sandbox::agent_command(const std::vector<std::string>& flags) const {
   std::vector<std::string> command = {(binaries() / "keelson-agent").string(),

@@ -44,12 +44,16 @@ class Sandbox {
   std::string agent_log() const;
 
   // --- commands. Output and wait status; 45 s at most.
-  host::Output ctl(const std::vector<std::string>& arguments);    // keelsonctl, must not fail to run
+  host::Output ctl(const std::vector<std::string>& arguments);  // keelsonctl, must not fail to run
+  std::vector<std::string> ctl_command(const std::vector<std::string>& arguments) const;
+  std::vector<std::string> ctl_flags;  // how ctl() reaches the agent, when not by its default address
   host::Output on_node(const std::vector<std::string>& command);  // in the node's namespace and cgroup
   host::Output outside(const std::vector<std::string>& command);  // in the outside host's namespace
   host::Output shell(const std::string& script);                  // where the test itself runs
   // A process on the node that goes on; ended with the sandbox.
   host::Child& background(const std::vector<std::string>& command, const host::Path& output);
+  // A process on the node with its own terminal as stdin, stdout and stderr; `terminal` is its end of it.
+  host::Child on_terminal(const std::vector<std::string>& command, const host::Fd& terminal);
 
   // --- manifests and images
   void write_manifest(std::string_view name, std::string_view text);  // atomically, as an editor would

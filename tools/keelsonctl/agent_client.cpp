@@ -42,6 +42,28 @@ host::Result<std::string> read_token(const host::Path& root_dir) {
   return text;
 }
 
+// cpprestsdk asks for them in a callback that cannot fail: what the files hold is tried before.
+host::Status check_tls_files(const AgentOptions& options) {
+  const auto invalid = [](std::string why) { return host::fail(host::Error::Code::invalid, std::move(why)); };
+  if (options.cert_file.empty() != options.key_file.empty()) return invalid("--cert and --key go together");
+  for (const auto& file : {options.ca_file, options.cert_file, options.key_file}) {
+    if (!file.empty() && access(file.c_str(), R_OK) != 0) return host::sys_fail(file);
+  }
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+  if (!options.ca_file.empty() && SSL_CTX_load_verify_file(context.get(), options.ca_file.c_str()) != 1) {
+    return invalid(fmt::format("--cacert {}: no certificate in PEM format", options.ca_file));
+  }
+  if (options.cert_file.empty()) return {};
+  if (SSL_CTX_use_certificate_chain_file(context.get(), options.cert_file.c_str()) != 1) {
+    return invalid(fmt::format("--cert {}: no certificate in PEM format", options.cert_file));
+  }
+  if (SSL_CTX_use_PrivateKey_file(context.get(), options.key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return invalid(
+        fmt::format("--key {}: no key in PEM format, or not that of {}", options.key_file, options.cert_file));
+  }
+  return {};
+}
+
 }  // namespace
 
 host::Error error_of_answer(int status, const std::string& body) {
@@ -106,6 +128,9 @@ struct AgentClient::Impl {
         text.find("Failed to connect to any resolved endpoint") != std::string::npos) {
       return unreachable("connection refused; is keelson-agent running?");
     }
+    if (text.find("SSL") != std::string::npos) {
+      return unreachable(text + "; --cacert must name the CA of the agent's certificate");
+    }
     return unreachable(text);
   }
 
@@ -162,10 +187,7 @@ AgentClient::~AgentClient() = default;
 
 host::Result<AgentClient> AgentClient::create(AgentOptions options) {
   const auto invalid = [](std::string why) { return host::fail(host::Error::Code::invalid, std::move(why)); };
-  if (options.cert_file.empty() != options.key_file.empty()) return invalid("--cert and --key go together");
-  for (const auto& file : {options.ca_file, options.cert_file, options.key_file}) {
-    if (!file.empty() && access(file.c_str(), R_OK) != 0) return host::sys_fail(file);
-  }
+  if (auto checked = check_tls_files(options); !checked) return std::unexpected(std::move(checked.error()));
   auto impl = std::make_unique<Impl>();
   try {
     impl->uri = web::uri(options.url);

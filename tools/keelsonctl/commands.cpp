@@ -8,7 +8,10 @@
 #include <cstdio>
 #include <ctime>
 
+#include "agent/network/names.h"
+#include "agent/options.h"
 #include "api/codec.h"
+#include "host/ip.h"
 #include "http/message.h"
 #include "tools/keelsonctl/check_manifest.h"
 #include "tools/keelsonctl/doctor.h"
@@ -50,12 +53,31 @@ void split_name(std::string& namespace_, std::string& name) {
   name = name.substr(slash + 1);
 }
 
-void say_none(const Scope& scope) {
+std::string name_of(const Scope& scope) { return scope.namespace_.empty() ? "default" : scope.namespace_; }
+
+// Leaves what is in scope; how many there are outside.
+template <typename T>
+size_t keep(const Scope& scope, std::vector<T>& objects) {
+  if (scope.all) return 0;
+  const auto name = name_of(scope);
+  return std::erase_if(objects, [&](const auto& one) { return one.metadata.namespace_ != name; });
+}
+
+void say_none(const Scope& scope, size_t outside) {
   if (scope.all) {
     fmt::print(stderr, "No resources found\n");
+  } else if (outside == 0) {
+    fmt::print(stderr, "No resources found in {} namespace.\n", name_of(scope));
   } else {
-    fmt::print(stderr, "No resources found in {} namespace (-A shows all).\n", scope.namespace_);
+    fmt::print(stderr, "No resources found in {} namespace; other namespaces have {} (-A shows them).\n",
+               name_of(scope), outside);
   }
+}
+
+// A Pod is named within one namespace: kubectl's words.
+int refuse_all() {
+  fmt::print(stderr, "keelsonctl: a resource cannot be retrieved by name across all namespaces\n");
+  return 2;
 }
 
 std::string plural_of(const std::string& kind) {
@@ -105,7 +127,7 @@ int show_pods(const AgentOptions& options, const Scope& scope, const std::vector
   if (!json) return say(json.error());
   auto pods = decode_pods(*json);
   if (!pods) return say(pods.error());
-  if (!scope.all) std::erase_if(*pods, [&](const auto& pod) { return pod.metadata.namespace_ != scope.namespace_; });
+  const size_t outside = keep(scope, *pods);
   int code = 0;
   for (const auto& name : names) {
     if (std::ranges::none_of(*pods, [&](const auto& pod) { return pod.metadata.name == name; })) {
@@ -121,7 +143,7 @@ int show_pods(const AgentOptions& options, const Scope& scope, const std::vector
     return print(render(one ? api::encode_json(pods->front()) : list_json(*pods), format)) != 0 ? 1 : code;
   }
   if (pods->empty()) {
-    if (names.empty()) say_none(scope);
+    if (names.empty()) say_none(scope, outside);
     return code;
   }
   print(pod_table(*pods, scope.all, format == Format::wide, now()));
@@ -133,25 +155,26 @@ int show_services(const AgentOptions& options, const Scope& scope, Format format
   if (!json) return say(json.error());
   auto services = decode_services(*json);
   if (!services) return say(services.error());
-  if (!scope.all)
-    std::erase_if(*services, [&](const auto& one) { return one.metadata.namespace_ != scope.namespace_; });
+  const size_t outside = keep(scope, *services);
   std::ranges::sort(*services, {},
                     [](const auto& one) { return std::pair(one.metadata.namespace_, one.metadata.name); });
   if (!is_table(format)) return print(render(list_json(*services), format));
   if (services->empty()) {
-    say_none(scope);
+    say_none(scope, outside);
     return 0;
   }
   return print(service_table(*services, scope.all, format == Format::wide, now()));
 }
 
-int show_backends(const AgentOptions& options, Format format) {
-  const auto json = ask(options, "/backends");
+int show_backends(const AgentOptions& options, const Scope& scope, Format format) {
+  auto json = ask(options, "/backends");
+  if (!json) return say(json.error());
+  if (!scope.all) json = keep_services_of(name_of(scope), *json);
   if (!json) return say(json.error());
   return print(is_table(format) ? backend_table(*json, format == Format::wide) : render(*json, format));
 }
 
-int show_flows(const AgentOptions& options, bool follow, Format format) {
+int show_flows(const AgentOptions& options, const Scope& scope, bool follow, Format format) {
   auto agent = AgentClient::create(options);
   if (!agent) return say(agent.error());
   if (is_table(format)) print(flow_headings());
@@ -160,6 +183,7 @@ int show_flows(const AgentOptions& options, bool follow, Format format) {
     partial += text;
     for (size_t end; (end = partial.find('\n')) != std::string::npos; partial.erase(0, end + 1)) {
       const auto line = partial.substr(0, end);
+      if (!scope.namespace_.empty() && !scope.all && !is_of_namespace(scope.namespace_, line)) continue;
       if (format == Format::json) {
         write_all(STDOUT_FILENO, line + "\n");
       } else if (format == Format::yaml) {
@@ -179,8 +203,9 @@ int show_status(const AgentOptions& options, Format format) {
   return print(is_table(format) ? status_text(*json, format == Format::wide, now()) : render(*json, format));
 }
 
-int show_logs(const AgentOptions& options, const LogRequest& request) {
-  std::string namespace_ = request.namespace_, pod = request.pod, container = request.container;
+int show_logs(const AgentOptions& options, const Scope& scope, const LogRequest& request) {
+  if (scope.all) return refuse_all();
+  std::string namespace_ = name_of(scope), pod = request.pod, container = request.container;
   split_name(namespace_, pod);
   auto agent = AgentClient::create(options);
   if (!agent) return say(agent.error());
@@ -211,7 +236,9 @@ int show_logs(const AgentOptions& options, const LogRequest& request) {
   return streamed ? 0 : say(streamed.error());
 }
 
-int run_exec(const AgentOptions& options, ExecRequest request) {
+int run_exec(const AgentOptions& options, const Scope& scope, ExecRequest request) {
+  if (scope.all) return refuse_all();
+  request.namespace_ = name_of(scope);
   split_name(request.namespace_, request.pod);
   auto agent = AgentClient::create(options);
   if (!agent) return say(agent.error());
@@ -251,7 +278,7 @@ namespace {
 
 // For each object of the files: `act` names what was done, or fails.
 template <typename Act>
-int for_each_object(const std::vector<std::string>& paths, Act act) {
+int for_each_object(const Scope& scope, const std::vector<std::string>& paths, Act act) {
   int code = 0;
   for (const auto& path : paths) {
     const auto files = manifest_files(path);
@@ -259,14 +286,24 @@ int for_each_object(const std::vector<std::string>& paths, Act act) {
     for (const auto& file : *files) {
       const auto text = read_manifest(file);
       if (!text) return say(text.error());
-      const auto manifest = api::decode_manifest(*text);
+      auto manifest = api::decode_manifest(*text);
       for (auto problem : manifest.problems) {
         problem.origin.document = file;
         fmt::print(stderr, "{}\n", describe(problem));
         code = 1;
       }
-      for (const auto& decoded : manifest.objects) {
+      if (manifest.objects.empty() && manifest.problems.empty()) {
+        code = say({.message = fmt::format("{}: it holds no object", file)});
+      }
+      for (auto& decoded : manifest.objects) {
+        auto& namespace_ = api::metadata_of(decoded.object).namespace_;
+        if (namespace_.empty()) namespace_ = name_of(scope);
         const auto key = api::key_of(decoded.object);
+        if (!scope.namespace_.empty() && namespace_ != scope.namespace_) {
+          code = say({.message = fmt::format("{}:{}: {} is of another namespace than -n {}", file, decoded.line,
+                                             to_string(key), scope.namespace_)});
+          continue;
+        }
         const host::Result<std::string> done = act(decoded.object, key);
         if (done) {
           fmt::print("{} {}\n", to_string(key), *done);
@@ -286,20 +323,21 @@ std::string path_of(const api::ObjectKey& key) {
 
 }  // namespace
 
-int apply(const AgentOptions& options, const std::vector<std::string>& paths) {
+int apply(const AgentOptions& options, const Scope& scope, const std::vector<std::string>& paths) {
   auto agent = AgentClient::create(options);
   if (!agent) return say(agent.error());
-  return for_each_object(paths, [&](const api::Object& object, const api::ObjectKey& key) -> host::Result<std::string> {
-    const auto sent = agent->send("PUT", path_of(key), api::encode_json(object));
-    if (!sent) return std::unexpected(sent.error());
-    return "applied";
-  });
+  return for_each_object(scope, paths,
+                         [&](const api::Object& object, const api::ObjectKey& key) -> host::Result<std::string> {
+                           const auto sent = agent->send("PUT", path_of(key), api::encode_json(object));
+                           if (!sent) return std::unexpected(sent.error());
+                           return "applied";
+                         });
 }
 
-int remove(const AgentOptions& options, const std::vector<std::string>& paths) {
+int remove(const AgentOptions& options, const Scope& scope, const std::vector<std::string>& paths) {
   auto agent = AgentClient::create(options);
   if (!agent) return say(agent.error());
-  return for_each_object(paths, [&](const api::Object&, const api::ObjectKey& key) -> host::Result<std::string> {
+  return for_each_object(scope, paths, [&](const api::Object&, const api::ObjectKey& key) -> host::Result<std::string> {
     const auto sent = agent->send("DELETE", path_of(key), "");
     if (!sent) return std::unexpected(sent.error());
     return "deleted";
@@ -333,8 +371,19 @@ int validate(const std::vector<std::string>& paths, bool quiet) {
   return code;
 }
 
-int run_doctor(const AgentOptions& options, Format format) {
+int run_doctor(const AgentOptions& options, const std::vector<std::string>& agent_flags, Format format) {
+  std::vector<const char*> argv = {"keelsonctl doctor"};
+  for (const auto& flag : agent_flags) argv.push_back(flag.c_str());
+  const auto agent = agent::parse_command_line(static_cast<int>(argv.size()), argv.data());
+  if (agent.exit_code) return *agent.exit_code;
   DoctorOptions how;
+  how.network.instance = network::instance_of(agent.options.run_dir);
+  for (const auto& [text, into] : {std::pair(&agent.options.pod_cidr, &how.network.pod_cidrs),
+                                   std::pair(&agent.options.service_cidr, &how.network.service_cidrs)}) {
+    auto cidrs = host::parse_cidrs(*text);
+    if (!cidrs) return say(cidrs.error());
+    *into = std::move(*cidrs);
+  }
   // Where the agent is expected is where its port must be free.
   if (const auto url = http::parse_url(options.url)) {
     how.listen_address = url->host == "localhost" ? "127.0.0.1" : url->host;

@@ -13,13 +13,13 @@
 namespace keelson::ctl {
 
 struct Scope {
-  std::string namespace_ = "default";
-  bool all = false;
+  std::string namespace_;  // -n; "" when it is not given, which means "default"
+  bool all = false;        // -A
 };
 
 struct LogRequest {
   std::string pod;  // "name" or "namespace/name"
-  std::string namespace_ = "default", container;
+  std::string container;
   bool follow = false, previous = false, timestamps = false;
   std::optional<int64_t> tail;
   std::string since;  // "10m"
@@ -27,15 +27,17 @@ struct LogRequest {
 
 int show_pods(const AgentOptions& agent, const Scope& scope, const std::vector<std::string>& names, Format format);
 int show_services(const AgentOptions& agent, const Scope& scope, Format format);
-int show_backends(const AgentOptions& agent, Format format);
-int show_flows(const AgentOptions& agent, bool follow, Format format);
+int show_backends(const AgentOptions& agent, const Scope& scope, Format format);
+// Of all namespaces, and of no Service at all, unless -n says otherwise.
+int show_flows(const AgentOptions& agent, const Scope& scope, bool follow, Format format);
 int show_status(const AgentOptions& agent, Format format);
-int show_logs(const AgentOptions& agent, const LogRequest& request);
+int show_logs(const AgentOptions& agent, const Scope& scope, const LogRequest& request);
 // `request.pod` may be "namespace/name"; an empty container means the default one.
-int run_exec(const AgentOptions& agent, ExecRequest request);
+int run_exec(const AgentOptions& agent, const Scope& scope, ExecRequest request);
 int drain(const AgentOptions& agent);
-int apply(const AgentOptions& agent, const std::vector<std::string>& paths);
-int remove(const AgentOptions& agent, const std::vector<std::string>& paths);
+// -n is for objects that name no namespace; one that names another is refused.
+int apply(const AgentOptions& agent, const Scope& scope, const std::vector<std::string>& paths);
+int remove(const AgentOptions& agent, const Scope& scope, const std::vector<std::string>& paths);
 
 int list_images(const AgentOptions& agent, Format format);
 int import_image(const AgentOptions& agent, const std::string& file, const std::string& name);
@@ -45,7 +47,8 @@ int remove_images(const AgentOptions& agent, const std::vector<std::string>& ref
 int prune_images(const AgentOptions& agent, bool force);
 
 int validate(const std::vector<std::string>& paths, bool quiet);
-int run_doctor(const AgentOptions& agent, Format format);
+// For an agent with these flags, and the configuration file for those that are not given.
+int run_doctor(const AgentOptions& agent, const std::vector<std::string>& agent_flags, Format format);
 
 // "90s", "10m", "1h30m", "2d" in seconds.
 host::Result<int64_t> parse_since(const std::string& text);

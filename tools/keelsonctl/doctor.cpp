@@ -144,7 +144,7 @@ class Examination {
     traffic_hooks();
     privileges();
     forwarding();
-    docker();
+    pod_network();
     limits();
     listening();
     return std::move(checks_);
@@ -235,9 +235,6 @@ class Examination {
     };
     static constexpr Need kNeeds[] = {
         {"overlay", "overlayfs", Verdict::fail, "modprobe overlay; containers' file systems are made with it"},
-        {"nf_tables", "nftables", Verdict::fail, "modprobe nf_tables; it translates what BPF has chosen"},
-        {"nf_conntrack", "conntrack", Verdict::fail, "modprobe nf_conntrack; it holds NodePort and pod flows"},
-        {"nft_nat", "nftables NAT", Verdict::fail, "modprobe nft_nat nft_chain_nat (nf_nat)"},
         {"veth", "veth", Verdict::fail, "modprobe veth; pods are connected with it"},
     };
     for (const auto& need : kNeeds) {
@@ -245,9 +242,6 @@ class Examination {
       if (state.empty() && filesystems.contains(need.module)) state = "built in";
       if (state.empty() && modules_.knows_config()) {
         static const std::map<std::string, std::string> kOptions = {{"overlay", "CONFIG_OVERLAY_FS"},
-                                                                    {"nf_tables", "CONFIG_NF_TABLES"},
-                                                                    {"nf_conntrack", "CONFIG_NF_CONNTRACK"},
-                                                                    {"nft_nat", "CONFIG_NFT_NAT"},
                                                                     {"veth", "CONFIG_VETH"}};
         if (modules_.configured(kOptions.at(need.module))) state = "in the kernel's configuration";
       }
@@ -273,7 +267,7 @@ class Examination {
 
   void privileges() {
     add(probes_.is_root ? Verdict::ok : Verdict::warn, "root", probes_.is_root ? "yes" : "no",
-        "run doctor as root, as the agent does: some answers below are guesses");
+        "the agent needs it; run doctor as root too, to learn all");
     std::istringstream lines(read(at("proc/self/status")).value_or(""));
     uint64_t bounding = 0;
     for (std::string line; std::getline(lines, line);) {
@@ -297,37 +291,17 @@ class Examination {
     }
   }
 
-  void docker() {
-    static constexpr const char* kAdvice =
-        "packets of pods are dropped on their way through the node; allow them: nft insert rule ip filter FORWARD ip "
-        "saddr <pod-cidr> accept (and daddr), or \"ip-forward-no-drop\": true in /etc/docker/daemon.json";
-    if (!probes_.run) return;
-    // iptables-nft's chains are visible here as well.
-    const auto chains = probes_.run({"/usr/sbin/nft", "list", "chains"});
-    if (chains) {
-      std::istringstream lines(*chains);
-      for (std::string line; std::getline(lines, line);) {
-        if (line.find("hook forward") != std::string::npos && line.find("policy drop") != std::string::npos) {
-          add(Verdict::warn, "FORWARD policy", "a forward chain has the policy DROP (Docker's, or a firewall's)",
-              kAdvice);
-          return;
-        }
-      }
+  void pod_network() {
+    if (!probes_.is_root) {
+      add(Verdict::warn, "pod network", "cannot tell without root", "run doctor as root, as the agent does");
+      return;
     }
-    const auto legacy = read(at("proc/net/ip_tables_names"));
-    if (legacy && legacy->find("filter") != std::string::npos) {
-      const auto rules = probes_.run({"/usr/sbin/iptables-legacy", "-S", "FORWARD"});
-      if (rules && rules->find("-P FORWARD DROP") != std::string::npos) {
-        add(Verdict::warn, "FORWARD policy", "iptables' FORWARD chain has the policy DROP (Docker's, or a firewall's)",
-            kAdvice);
-        return;
-      }
-    }
-    if (chains) {
-      add(Verdict::ok, "FORWARD policy", "accept");
-    } else {
-      add(Verdict::warn, "FORWARD policy", "cannot tell: " + chains.error().message,
-          "run as root with the package nftables installed; Docker sets the policy DROP, which cuts pods off");
+    for (const auto& finding : probes_.examine_network(options_.network)) {
+      using Severity = network::Finding::Severity;
+      const auto verdict = finding.severity == Severity::fine    ? Verdict::ok
+                           : finding.severity == Severity::error ? Verdict::fail
+                                                                 : Verdict::warn;
+      add(verdict, finding.subject, finding.found, finding.remedy);
     }
   }
 
@@ -455,6 +429,7 @@ HostProbes HostProbes::live() {
   };
   probes.try_to_listen = ctl::try_to_listen;
   probes.agent_answers = ctl::agent_answers;
+  probes.examine_network = keelson::network::examine_host;
   return probes;
 }
 

@@ -5,7 +5,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
   set_source_files_properties(${CMAKE_SOURCE_DIR}/tools/keelsonctl/agent_client.cpp PROPERTIES
     SKIP_UNITY_BUILD_INCLUSION ON COMPILE_DEFINITIONS "_GLIBCXX23_CONSTEXPR=")
 endif()
-keelson_room(tools/keelsonctl USES agent/images http api host LINKS ${CPPREST} OpenSSL::SSL OpenSSL::Crypto)
+keelson_room(tools/keelsonctl USES agent/images agent/network http api host LINKS keelson-agent-options ${CPPREST} OpenSSL::SSL OpenSSL::Crypto)
 add_executable(keelsonctl ${CMAKE_SOURCE_DIR}/tools/keelsonctl/main.cpp)
 target_compile_definitions(keelsonctl PRIVATE KEELSON_VERSION="${PROJECT_VERSION}")
 target_link_libraries(keelsonctl PRIVATE keelson-tools-keelsonctl)

@@ -139,6 +139,18 @@ host::Result<std::vector<api::Service>> decode_services(std::string_view json) {
   return decode_items<api::Service>(json);
 }
 
+host::Result<std::string> keep_services_of(std::string_view namespace_, std::string_view json) {
+  auto document = parse(json);
+  if (!document) return std::unexpected(std::move(document.error()));
+  const auto items = document->FindMember("items");
+  if (items == document->MemberEnd() || !items->value.IsArray()) return std::string(json);
+  for (auto item = items->value.Begin(); item != items->value.End();) {
+    const bool kept = item->IsObject() && text(*item, "service").starts_with(std::string(namespace_) + "/");
+    item = kept ? item + 1 : items->value.Erase(item);
+  }
+  return compact(*document);
+}
+
 host::Result<std::string> backend_table(std::string_view json, bool wide) {
   auto document = parse(json);
   if (!document) return std::unexpected(std::move(document.error()));
@@ -156,6 +168,11 @@ host::Result<std::string> backend_table(std::string_view json, bool wide) {
 
 std::string flow_headings() {
   return flow_line({"TIME", "PROTO", "SOURCE", "SERVICE ADDRESS", "BACKEND", "SERVICE", "VERDICT"});
+}
+
+bool is_of_namespace(std::string_view namespace_, std::string_view json_line) {
+  const auto document = parse(json_line);
+  return document && text(*document, "service").starts_with(std::string(namespace_) + "/");
 }
 
 std::string flow_row(std::string_view json_line) {

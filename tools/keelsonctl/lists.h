@@ -19,8 +19,11 @@ host::Result<Format> parse_format(std::string_view text);  // "", "wide", "json"
 // Indented JSON, or YAML.
 host::Result<std::string> render(std::string_view json, Format format);
 
+// The answer of /backends with the Services of one namespace only.
+host::Result<std::string> keep_services_of(std::string_view namespace_, std::string_view json);
 host::Result<std::string> backend_table(std::string_view json, bool wide);
 // One row per flow; a line that is none is left out.
+bool is_of_namespace(std::string_view namespace_, std::string_view json_line);
 std::string flow_row(std::string_view json_line);
 std::string flow_headings();
 host::Result<std::string> status_text(std::string_view json, bool wide, int64_t now);

@@ -4,7 +4,6 @@
 #include <functional>
 #include <iostream>
 
-#include "agent/images/puller.h"
 #include "host/log.h"
 #include "tools/keelsonctl/commands.h"
 #include "tools/keelsonctl/terminal.h"
@@ -32,7 +31,6 @@ struct Verbs {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (keelson::images::is_puller(argc, argv)) return keelson::images::run_puller();
   keelson::host::set_log_level(keelson::host::LogLevel::warning);
   std::signal(SIGPIPE, SIG_IGN);  // `keelsonctl logs web | head` ends without a word
 
@@ -58,23 +56,21 @@ int main(int argc, char** argv) {
     verb->add_option("-o,--output", format_name, "json, yaml or wide")->check(CLI::IsMember({"json", "yaml", "wide"}));
     return verb;
   };
+  // As kubectl has them: before or after any verb.
   ctl::Scope scope;
-  const auto with_scope = [&](CLI::App* verb) {
-    verb->add_option("-n,--namespace", scope.namespace_, "Namespace")->capture_default_str();
-    verb->add_flag("-A,--all-namespaces", scope.all, "All namespaces");
-    return verb;
-  };
+  app.add_option("-n,--namespace", scope.namespace_, "Namespace (default)");
+  app.add_flag("-A,--all-namespaces", scope.all, "All namespaces");
   Verbs verbs{.app = app, .chosen = {}};
 
   std::vector<std::string> names;
   auto* pods =
       verbs.add(app, "pods", "List the node's Pods", [&] { return ctl::show_pods(agent, scope, names, format); });
-  with_format(with_scope(pods))->add_option("name", names, "Only these");
+  with_format(pods)->add_option("name", names, "Only these");
 
   ctl::LogRequest logs;
-  auto* logs_verb = verbs.add(app, "logs", "Print a container's log", [&] { return ctl::show_logs(agent, logs); });
+  auto* logs_verb =
+      verbs.add(app, "logs", "Print a container's log", [&] { return ctl::show_logs(agent, scope, logs); });
   logs_verb->add_option("pod", logs.pod, "[namespace/]name")->required();
-  logs_verb->add_option("-n,--namespace", logs.namespace_, "Namespace")->capture_default_str();
   logs_verb->add_option("-c,--container", logs.container, "Container (the first one)");
   logs_verb->add_flag("-f,--follow", logs.follow, "Go on until the container ends");
   logs_verb->add_flag("-p,--previous", logs.previous, "Of the start before the latest one");
@@ -82,14 +78,13 @@ int main(int argc, char** argv) {
   logs_verb->add_option("--tail", logs.tail, "The last N lines only")->check(CLI::NonNegativeNumber);
   logs_verb->add_option("--since", logs.since, "Not older than this, as in 90s, 10m, 1h30m");
 
-  ctl::ExecRequest exec{.namespace_ = "default"};
+  ctl::ExecRequest exec;
   auto* exec_verb = verbs.add(app, "exec", "Run a command in a container: exec [-it] pod [-c name] -- command…", [&] {
     if (exec.tty) ctl::block_terminal_signals();  // before the first thread
-    return ctl::run_exec(agent, exec);
+    return ctl::run_exec(agent, scope, exec);
   });
   exec_verb->add_option("pod", exec.pod, "[namespace/]name")->required();
   exec_verb->add_option("command", exec.command, "The command, after --")->required();
-  exec_verb->add_option("-n,--namespace", exec.namespace_, "Namespace")->capture_default_str();
   exec_verb->add_option("-c,--container", exec.container, "Container (the first one)");
   exec_verb->add_flag("-i,--stdin", exec.use_stdin, "Pass our stdin on");
   exec_verb->add_flag("-t,--tty", exec.tty, "Give it a terminal");
@@ -121,13 +116,13 @@ int main(int argc, char** argv) {
   remove->add_option("reference", names, "Names or ids")->required();
   remove->add_flag("--force", force, "Without asking the agent what is in use");
 
-  with_format(with_scope(verbs.add(app, "services", "List Services and their addresses",
-                                   [&] { return ctl::show_services(agent, scope, format); })));
+  with_format(verbs.add(app, "services", "List Services and their addresses",
+                        [&] { return ctl::show_services(agent, scope, format); }));
   with_format(verbs.add(app, "backends", "List who is behind each Service port",
-                        [&] { return ctl::show_backends(agent, format); }));
+                        [&] { return ctl::show_backends(agent, scope, format); }));
   bool follow = false;
   auto* flows = with_format(verbs.add(app, "flows", "Show sampled decisions of the load balancer",
-                                      [&] { return ctl::show_flows(agent, follow, format); }));
+                                      [&] { return ctl::show_flows(agent, scope, follow, format); }));
   flows->add_flag("-f,--follow", follow, "Go on as they happen");
   with_format(verbs.add(app, "status", "Show the node: sources, problems, counts",
                         [&] { return ctl::show_status(agent, format); }));
@@ -137,16 +132,18 @@ int main(int argc, char** argv) {
                              [&] { return ctl::validate(names, quiet); });
   validate->add_option("file", names, "Files or directories; - is stdin")->required();
   validate->add_flag("-q,--quiet", quiet, "Errors only");
-  auto* apply =
-      verbs.add(app, "apply", "Push the objects of manifests to the agent", [&] { return ctl::apply(agent, names); });
+  auto* apply = verbs.add(app, "apply", "Push the objects of manifests to the agent",
+                          [&] { return ctl::apply(agent, scope, names); });
   apply->add_option("-f,--filename,file", names, "Files or directories; - is stdin")->required();
   auto* erase = verbs.add(app, "delete", "Take back the objects of manifests that were pushed",
-                          [&] { return ctl::remove(agent, names); });
+                          [&] { return ctl::remove(agent, scope, names); });
   erase->add_option("-f,--filename,file", names, "Files or directories; - is stdin")->required();
   verbs.add(app, "drain", "Stop all Pods and remove every trace of them but the images; returns when done",
             [&] { return ctl::drain(agent); });
-  with_format(verbs.add(app, "doctor", "Say what this kernel and host lack, and what to do",
-                        [&] { return ctl::run_doctor(agent, format); }));
+  std::vector<std::string> agent_flags;
+  with_format(verbs.add(app, "doctor", "Say what this kernel and host lack, and what to do", [&] {
+    return ctl::run_doctor(agent, agent_flags, format);
+  }))->add_option("flags", agent_flags, "keelson-agent's, after --, when they are not in its configuration file");
 
   try {
     app.parse(argc, argv);

@@ -20,10 +20,8 @@ struct Host {
     put("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n");
     put("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
     put("proc/filesystems", "nodev\toverlay\n");
-    put("lib/modules/6.1.0/modules.builtin", "kernel/net/netfilter/nf_tables.ko\n");
-    put("lib/modules/6.1.0/modules.dep",
-        "kernel/net/netfilter/nf_conntrack.ko: \nkernel/net/netfilter/nft_nat.ko.xz: \nkernel/drivers/net/veth.ko:\n"
-        "kernel/net/sched/sch_ingress.ko:\n");
+    put("lib/modules/6.1.0/modules.builtin", "kernel/drivers/net/veth.ko\n");
+    put("lib/modules/6.1.0/modules.dep", "kernel/net/sched/sch_ingress.ko.xz:\n");
     put("proc/modules", "");
     put("proc/self/status", "CapBnd:\t000001ffffffffff\n");
     put("proc/sys/net/ipv4/ip_forward", "1\n");
@@ -36,6 +34,7 @@ struct Host {
     probes.run = [](std::vector<std::string>) -> host::Result<std::string> { return std::string(); };
     probes.try_to_listen = [](const std::string&, uint16_t) -> host::Status { return {}; };
     probes.agent_answers = [](const std::string&, uint16_t) { return false; };
+    probes.examine_network = [this](const network::Settings&) { return findings; };
   }
   ~Host() { fs::remove_all(root); }
   void put(const std::string& path, const std::string& text) {
@@ -53,6 +52,7 @@ struct Host {
 
   fs::path root;
   ctl::HostProbes probes;
+  std::vector<network::Finding> findings = {{network::Finding::Severity::fine, "FORWARD policy", "accept", ""}};
 };
 
 constexpr auto kOk = Check::Verdict::ok;
@@ -109,35 +109,26 @@ BOOST_FIXTURE_TEST_CASE(missing_cgroups_and_controllers_are_told, Host) {
 
 BOOST_FIXTURE_TEST_CASE(missing_modules_fail_and_unknowable_ones_warn, Host) {
   put("lib/modules/6.1.0/modules.builtin", "");
-  BOOST_TEST((verdict("nftables") == kFail));
-  put("proc/modules", "nf_tables 229376 0 - Live 0x0\n");
-  BOOST_TEST(check("nftables").found == "loaded");
+  BOOST_TEST((verdict("veth") == kFail));
+  put("proc/modules", "veth 229376 0 - Live 0x0\n");
+  BOOST_TEST(check("veth").found == "loaded");
   fs::remove_all(root / "lib/modules");
   put("proc/modules", "");
-  BOOST_TEST((verdict("nftables") == kWarn));
+  BOOST_TEST((verdict("veth") == kWarn));
   BOOST_TEST((verdict("overlayfs") == kOk));  // /proc/filesystems has it
 }
 
-BOOST_FIXTURE_TEST_CASE(dockers_forward_policy_is_seen_in_nft_and_in_legacy_iptables, Host) {
-  probes.run = [](std::vector<std::string> argv) -> host::Result<std::string> {
-    if (argv[0].ends_with("nft")) {
-      return std::string(
-          "table ip filter {\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n");
-    }
-    return std::string();
-  };
-  const auto nft = check("FORWARD policy");
-  BOOST_TEST((nft.verdict == kWarn));
-  BOOST_TEST(nft.advice.find("pod-cidr") != std::string::npos);
-  probes.run = [](std::vector<std::string> argv) -> host::Result<std::string> {
-    return std::string(argv[0].ends_with("iptables-legacy") ? "-P FORWARD DROP\n" : "");
-  };
-  BOOST_TEST((verdict("FORWARD policy") == kOk));
-  put("proc/net/ip_tables_names", "filter\n");
-  BOOST_TEST((verdict("FORWARD policy") == kWarn));
-  probes.run = [](std::vector<std::string>) -> host::Result<std::string> { return host::fail("no nft"); };
-  fs::remove(root / "proc/net/ip_tables_names");
-  BOOST_TEST(check("FORWARD policy").found == "cannot tell: no nft");
+BOOST_FIXTURE_TEST_CASE(what_the_pod_network_lacks_stands_in_the_same_list, Host) {
+  using Severity = network::Finding::Severity;
+  findings = {{Severity::error, "FORWARD policy", "Docker drops", "let it pass"},
+              {Severity::warning, "conntrack", "nearly full", "make room"},
+              {Severity::note, "rp_filter", "strict", "loosen it"}};
+  BOOST_TEST((verdict("FORWARD policy") == kFail));
+  BOOST_TEST(check("FORWARD policy").advice == "let it pass");
+  BOOST_TEST((verdict("conntrack") == kWarn));
+  BOOST_TEST((verdict("rp_filter") == kWarn));
+  probes.is_root = false;
+  BOOST_TEST((verdict("pod network") == kWarn));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_missing_capability_and_low_limits_warn, Host) {

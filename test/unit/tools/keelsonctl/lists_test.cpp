@@ -49,6 +49,15 @@ BOOST_AUTO_TEST_CASE(backends_are_a_table) {
              "default/web   http   TCP        10.244.0.2:8080   web   ready   10.96.0.7:80,*:30080\n");
 }
 
+BOOST_AUTO_TEST_CASE(backends_and_flows_of_one_namespace_are_told_from_others) {
+  const auto kept =
+      ctl::keep_services_of("a", R"({"items":[{"service":"a/web"},{"service":"ab/web"},{"service":""}]})");
+  BOOST_TEST(kept.value() == R"({"items":[{"service":"a/web"}]})");
+  BOOST_TEST(ctl::is_of_namespace("a", R"({"service":"a/web"})"));
+  BOOST_TEST(!ctl::is_of_namespace("a", R"({"service":"ab/web"})"));
+  BOOST_TEST(!ctl::is_of_namespace("a", R"({"verdict":"unknown_port"})"));
+}
+
 BOOST_AUTO_TEST_CASE(a_flow_is_one_line_under_its_headings) {
   const auto row = ctl::flow_row(R"({"time":"2026-01-02T03:04:05.678901Z","protocol":"TCP","source":"10.0.0.1:4000",
     "frontend":"10.96.0.7:80","backend":"","service":"default/web","verdict":"no_endpoint"})");
