@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <string>
 
-#include "agent/images/unpack.h"
+#include "agent/images/puller/unpack.h"
 
 using namespace keelson;
 
