@@ -45,8 +45,8 @@ dpkg-deb -x "$(compgen -G 'build/downloads/busybox-static_*.deb' | head -n 1)" "
 cp "$scratch/deb/bin/busybox" "$scratch/image/bin/busybox"
 ln -s busybox "$scratch/image/bin/httpd"
 echo hello >"$scratch/image/www/index.html"
-tools/mkimage --root "$scratch/image" --name docker.io/library/my-image:latest --entrypoint /bin/httpd \
-  --cmd -f --cmd -p --cmd 8080 --cmd -h --cmd /www --output "$scratch/work/my-image.tar"
+tools/mkimage --root "$scratch/image" --name docker.io/library/my-image:1 --entrypoint /bin/httpd \
+  --cmd -f --cmd -p --cmd 8080 --cmd -h --cmd /www --stop-signal SIGKILL --output "$scratch/work/my-image.tar"
 
 keelson-agent >"$scratch/agent.log" 2>&1 &
 agent=$!
@@ -94,7 +94,7 @@ while read -r method path _; do
 done < <(block docs/guide.md 'GET    /pods ' | sed -E 's#^GET +(/[a-z]+) (/.*)#GET \1 \2#' |
   awk '{ for (i = 2; i <= NF; i++) if ($i ~ /^\//) print $1, $i }')
 walk "guide: edit, and the Pod is replaced" 'uid() { keelsonctl pods hello -o json | grep "\"uid\""; }; before=$(uid)
-  sed -i "s/{app: hello}/{app: hello, edited: yes}/" /etc/keelson/manifests/hello.yaml
+  sed -i "s/labels: {app: hello}/labels: {app: hello, edited: now}/" /etc/keelson/manifests/hello.yaml
   for ((i = 0; i < 100; i++)); do [[ $(uid) != "$before" ]] && exit 0; sleep 0.1; done; exit 1'
 walk "guide: remove it, and the Pod stops" 'rm /etc/keelson/manifests/hello.yaml
   for ((i = 0; i < 400; i++)); do [[ -z $(keelsonctl pods 2>/dev/null) ]] && exit 0; sleep 0.1; done; exit 1'
