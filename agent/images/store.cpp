@@ -11,8 +11,8 @@
 #include <set>
 #include <thread>
 
+#include "agent/images/landlock.h"
 #include "agent/images/reference.h"
-#include "agent/images/sandbox.h"
 #include "host/inotify.h"
 #include "host/log.h"
 

@@ -29,6 +29,7 @@
 #include <sstream>
 #include <thread>
 
+#include "agent/images/landlock.h"
 #include "agent/images/manifest.h"
 #include "agent/images/puller/sandbox.h"
 #include "host/process.h"

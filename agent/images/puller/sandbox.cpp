@@ -22,6 +22,7 @@
 #include <string_view>
 #include <utility>
 
+#include "agent/images/landlock.h"
 #include "host/fd.h"
 
 namespace keelson::images {
@@ -147,10 +148,6 @@ Status allow(const Fd& ruleset, int directory, uint64_t access) {
 }
 
 // 0: this kernel has none.
-long landlock_abi() {
-  return std::max(0L, syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION));
-}
-
 // The given directories become mounts of their own, so that ".." does not lead out of
 // them, and everything else is read-only.
 Status restrict_mounts(const Cage& cage) {
@@ -251,8 +248,6 @@ Status restrict_calls(bool network) {
 }
 
 }  // namespace
-
-bool kernel_has_landlock() { return landlock_abi() > 0; }
 
 Status enter(const Cage& cage) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return sys_fail("PR_SET_PDEATHSIG");

@@ -33,8 +33,6 @@ struct Cage {
   uint64_t file_bytes = 0;  // the largest file
 };
 
-bool kernel_has_landlock();
-
 // For the calling process, which must still be single-threaded. After a failure it is
 // partly caged; it must not go on.
 host::Status enter(const Cage& cage);
