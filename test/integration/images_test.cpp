@@ -734,6 +734,12 @@ BOOST_AUTO_TEST_CASE(the_disk_filling_up_removes_unused_images_but_none_in_use) 
 
 // ---- the cage
 
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kFiltered = false;
+#else
+constexpr bool kFiltered = true;
+#endif
+
 // In a child of its own: 0, or which wall is missing.
 int walls_of_the_cage(const std::filesystem::path& directory, bool landlock) {
   const pid_t parent = getpid();
@@ -765,9 +771,11 @@ int walls_of_the_cage(const std::filesystem::path& directory, bool landlock) {
     address.sin_family = AF_INET;
     address.sin_port = htons(6000);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) _exit(11);
+    // Without Landlock it is the filter that forbids connections, and a sanitized puller has none.
+    if ((landlock || kFiltered) && connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+      _exit(11);
     if (landlock && kill(parent, 0) == 0) _exit(12);
-#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)  // a sanitized puller has no filter
+    if (!kFiltered) _exit(0);
     const char* const argv[] = {"/bin/false", nullptr};
     if (execve(argv[0], const_cast<char**>(argv), nullptr) == 0 || errno != EPERM) _exit(13);
     if (fork() != -1 || errno != EPERM) _exit(14);
@@ -775,7 +783,6 @@ int walls_of_the_cage(const std::filesystem::path& directory, bool landlock) {
     if (::socket(AF_UNIX, SOCK_STREAM, 0) != -1 || errno != EPERM) _exit(16);
     std::thread thread([] {});  // threads are fine
     thread.join();
-#endif
     _exit(0);
   }
   int status = 0;
@@ -790,7 +797,8 @@ BOOST_AUTO_TEST_CASE(the_cage_leaves_the_staging_directory_and_nothing_else) {
   Server server(6000, [](const Request&) { return Response{}; });
   if (kernel_has_landlock()) BOOST_TEST(walls_of_the_cage(directory, true) == 0);
   std::filesystem::remove(directory / "in/whiteout");
-  BOOST_TEST(walls_of_the_cage(directory, false) == 0, "without Landlock");
+  const int without = walls_of_the_cage(directory, false);
+  BOOST_TEST(without == 0, "without Landlock: " << without);
   BOOST_TEST(!std::filesystem::exists(directory / "outside"));
 }
 
