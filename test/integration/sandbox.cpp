@@ -299,7 +299,8 @@ void Sandbox::remove_manifest(std::string_view name) { std::filesystem::remove(m
 void Sandbox::import_test_image() {
   // Built once per test program, kept beside the binaries.
   const Path archive = binaries().parent_path() / "test-image.tar";
-  if (!std::filesystem::exists(archive)) {
+  if (!std::filesystem::exists(archive) ||
+      std::filesystem::last_write_time(archive) < std::filesystem::last_write_time(binaries() / "demo-echo")) {
     must_run({KEELSON_SOURCE_DIR "/test/integration/make_test_image", binaries().string(), archive.string()});
   }
   auto imported = ctl({"images", "import", archive.string()});
