@@ -2,41 +2,14 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include "api/codec.h"
-#include "api/tree.h"
+#include "test/unit/api/golden.h"
 
 using namespace keelson;
+using namespace keelson::test;
 
 namespace {
-
-const std::filesystem::path kReference = std::filesystem::path(KEELSON_SOURCE_DIR) / "../shared/reference";
-
-boost::test_tools::assertion_result reference_is_present(boost::unit_test::test_unit_id) {
-  boost::test_tools::assertion_result present(std::filesystem::exists(kReference / "golden"));
-  if (!present) present.message() << kReference << " is absent";
-  return present;
-}
-
-std::string read(const std::string& name) {
-  std::ifstream file(kReference / "golden" / name, std::ios::binary);
-  BOOST_REQUIRE_MESSAGE(file, name);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// Without the white space between tokens, in the same order.
-std::string compact(const std::string& json) {
-  api::Tree tree;
-  size_t used = 0;
-  auto root = api::read_json(json, tree, 1, used);
-  BOOST_REQUIRE(root);
-  std::string out;
-  size_t budget = api::kMaxValues;
-  api::write_json(**root, out, budget);
-  return out;
-}
 
 template <typename T>
 T decode(const std::string& json) {
@@ -47,25 +20,25 @@ T decode(const std::string& json) {
 
 template <typename T>
 void json_round_trips(const std::string& name) {
-  const std::string json = read(name + ".json");
+  const std::string json = golden_text(name + ".json");
   BOOST_TEST(api::encode_json(decode<T>(json)) == compact(json));
 }
 
 template <typename T>
 void yaml_equals_json(const std::string& name) {
-  const api::Manifest manifest = api::decode_manifest(read(name + ".yaml"));
+  const api::Manifest manifest = api::decode_manifest(golden_text(name + ".yaml"));
   for (const auto& problem : manifest.problems) BOOST_ERROR(problem.field + ": " + problem.message);
   BOOST_REQUIRE_EQUAL(manifest.objects.size(), 1);
   BOOST_TEST(manifest.objects[0].warnings.empty());
-  BOOST_TEST((std::get<T>(manifest.objects[0].object) == decode<T>(read(name + ".json"))));
+  BOOST_TEST((std::get<T>(manifest.objects[0].object) == decode<T>(golden_text(name + ".json"))));
 }
 
 template <typename T>
 void protobuf_round_trips(const std::string& name) {
-  const std::string bytes = read(name + ".pb");
+  const std::string bytes = golden_text(name + ".pb");
   auto object = api::decode_protobuf<T>(bytes);
   BOOST_REQUIRE_MESSAGE(object, object.error().message);
-  BOOST_TEST((*object == decode<T>(read(name + ".json"))), name);
+  BOOST_TEST((*object == decode<T>(golden_text(name + ".json"))), name);
   const std::string again = api::encode_protobuf(*object);
   BOOST_TEST((again == bytes), name);
   // Whatever is cut off or flipped, the decoder ends and stays within its bytes.
@@ -79,7 +52,7 @@ void protobuf_round_trips(const std::string& name) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_SUITE(golden, *boost::unit_test::precondition(reference_is_present))
+BOOST_AUTO_TEST_SUITE(golden, *boost::unit_test::precondition(golden_objects_are_present))
 
 BOOST_AUTO_TEST_CASE(json_is_decoded_and_encoded_to_the_same_text) {
   json_round_trips<api::Pod>("core.v1.Pod");
@@ -108,18 +81,18 @@ BOOST_AUTO_TEST_CASE(protobuf_is_decoded_into_the_same_object_and_encoded_to_the
 }
 
 BOOST_AUTO_TEST_CASE(protobuf_of_another_kind_or_none_is_refused) {
-  BOOST_TEST(!api::decode_protobuf<api::Pod>(read("core.v1.Service.pb")));
+  BOOST_TEST(!api::decode_protobuf<api::Pod>(golden_text("core.v1.Service.pb")));
   BOOST_TEST(!api::decode_protobuf<api::Pod>(""));
   BOOST_TEST(!api::decode_protobuf<api::Pod>("{}"));
 }
 
 BOOST_AUTO_TEST_CASE(json_becomes_the_yaml_that_kubernetes_prints) {
-  for (const auto& entry : std::filesystem::directory_iterator(kReference / "golden")) {
+  for (const auto& entry : std::filesystem::directory_iterator(kGolden)) {
     if (entry.path().extension() != ".json") continue;
     const std::string name = entry.path().stem().string();
-    auto yaml = api::json_to_yaml(read(name + ".json"));
+    auto yaml = api::json_to_yaml(golden_text(name + ".json"));
     BOOST_REQUIRE(yaml);
-    BOOST_TEST(*yaml == read(name + ".yaml"), name);
+    BOOST_TEST(*yaml == golden_text(name + ".yaml"), name);
   }
 }
 

@@ -3,36 +3,13 @@
 
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+
+#include "test/unit/api/golden.h"
 
 using namespace keelson;
+using namespace keelson::test;
 
 namespace {
-
-const std::filesystem::path kGolden = std::filesystem::path(KEELSON_SOURCE_DIR) / "../shared/reference/golden";
-
-boost::test_tools::assertion_result golden_objects_are_present(boost::unit_test::test_unit_id) {
-  boost::test_tools::assertion_result present(std::filesystem::exists(kGolden));
-  if (!present) present.message() << kGolden << " is absent";
-  return present;
-}
-
-std::string golden_text(const std::string& name) {
-  std::ifstream file(kGolden / name, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string one_line(const std::string& json) {
-  api::Tree tree;
-  size_t used = 0;
-  auto root = api::read_json(json, tree, 1, used);
-  BOOST_REQUIRE(root);
-  std::string out;
-  size_t budget = api::kMaxValues;
-  api::write_json(**root, out, budget);
-  return out;
-}
 
 std::string file_of(const api::Resource& resource) {
   const std::string group =
@@ -48,14 +25,14 @@ BOOST_AUTO_TEST_CASE(each_golden_object_is_the_same_in_json_yaml_and_protobuf,
                      *boost::unit_test::precondition(golden_objects_are_present)) {
   size_t tried = 0;
   for (const api::Resource& resource : api::resources()) {
-    const std::string json = golden_text(file_of(resource) + ".json");
-    if (json.empty()) continue;
+    if (!std::filesystem::exists(kGolden / (file_of(resource) + ".json"))) continue;
     ++tried;
+    const std::string json = golden_text(file_of(resource) + ".json");
     BOOST_TEST_CONTEXT(file_of(resource)) {
       auto object = api::read_json_object(resource, json);
       BOOST_REQUIRE_MESSAGE(object, object.error().message);
       BOOST_TEST(object->strict.empty());
-      BOOST_TEST(api::encode_json(object->object) == one_line(json));
+      BOOST_TEST(api::encode_json(object->object) == compact(json));
       auto yaml = api::read_yaml_object(resource, golden_text(file_of(resource) + ".yaml"));
       BOOST_REQUIRE_MESSAGE(yaml, yaml.error().message);
       BOOST_TEST((yaml->object == object->object));
