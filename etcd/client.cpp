@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "etcd/backoff.h"
 #include "etcd/transport.h"
+#include "host/backoff.h"
 
 namespace keelson::etcd {
 
@@ -35,7 +35,7 @@ struct Client::Impl : std::enable_shared_from_this<Client::Impl> {
     Request request;
     bool repeatable = false;  // a read
     host::TimePoint deadline;
-    Backoff backoff;
+    host::Backoff backoff;
     size_t endpoint = 0;  // where it was sent last
     host::Timer again;
     std::move_only_function<void(CallResult)> done;
@@ -189,7 +189,7 @@ struct Client::Impl::WatchImpl : Watch, std::enable_shared_from_this<WatchImpl> 
   const WatchHandlers handlers;
   uint64_t cluster_id = 0;
   std::vector<Event> pending;  // of a revision that has not been told wholly
-  Backoff backoff;
+  host::Backoff backoff;
   bool broken = false;
   size_t endpoint = 0;
   uint64_t attempt = 0;  // news of an earlier stream may still be queued on the loop
@@ -291,7 +291,7 @@ struct Client::Impl::KeepAliveImpl : std::enable_shared_from_this<KeepAliveImpl>
   const int64_t lease;
   const std::chrono::seconds ttl;
   const std::function<void()> lost;
-  Backoff backoff;
+  host::Backoff backoff;
   size_t endpoint = 0;
   uint64_t attempt = 0;
   host::Timer beat_again, expiry;

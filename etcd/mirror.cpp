@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "etcd/backoff.h"
+#include "host/backoff.h"
 
 namespace keelson::etcd {
 
@@ -22,7 +22,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Mirror::Impl> {
   const std::string prefix;
   const Handlers handlers;
   Content content;
-  Backoff backoff;
+  host::Backoff backoff;
   host::Timer again;
   std::unique_ptr<Watch> watch;
 };

@@ -1,7 +1,8 @@
 #pragma once
 // The HTTP(S) client of the daemons: one request, one answer, on the loop. It is
 // small on purpose: no cookies, no cache, no proxy, a connection per fetch. The
-// manifest source (url) and the probes of pods use it.
+// manifest source (url) and the probes of pods use it; pool.h is for many requests to
+// one server, and for streams.
 //
 // Loop's thread only. The answer is bounded in time and size; nothing throws.
 
@@ -20,6 +21,8 @@ struct ClientTls {
   bool verify = true;               // false: any certificate will do (probes, as kubelet's)
   std::string ca_file;              // PEM; the system's roots when empty
   std::string cert_file, key_file;  // PEM; a client certificate when set
+  // The same as PEM texts; one that is set comes before its file.
+  std::string ca_data, cert_data, key_data;
 };
 
 struct Fetch {
