@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fmt/core.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -36,6 +37,49 @@ host::Status load_identity(SSL_CTX* context, const std::string& cert_file, const
   if (SSL_CTX_use_certificate_chain_file(context, cert_file.c_str()) != 1) return tls_fail(cert_file);
   if (SSL_CTX_use_PrivateKey_file(context, key_file.c_str(), SSL_FILETYPE_PEM) != 1) return tls_fail(key_file);
   if (SSL_CTX_check_private_key(context) != 1) return tls_fail(fmt::format("{} with {}", cert_file, key_file));
+  return {};
+}
+
+// Every certificate of a PEM text, in order.
+host::Result<std::vector<std::unique_ptr<X509, decltype(&X509_free)>>> certificates(const std::string& pem,
+                                                                                    const std::string& what) {
+  ERR_clear_error();
+  const std::unique_ptr<BIO, decltype(&BIO_free)> text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())),
+                                                       &BIO_free);
+  std::vector<std::unique_ptr<X509, decltype(&X509_free)>> all;
+  while (X509* one = PEM_read_bio_X509(text.get(), nullptr, nullptr, nullptr)) all.emplace_back(one, &X509_free);
+  // "No start line" is how it says that the text is at its end.
+  if (all.empty() || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) return tls_fail(what);
+  ERR_clear_error();
+  return all;
+}
+
+// As load_identity(), each of the two from its text when there is one.
+host::Status load_client_identity(SSL_CTX* context, const ClientTls& settings) {
+  const std::string cert_name = settings.cert_data.empty() ? settings.cert_file : "the client certificate";
+  const std::string key_name = settings.key_data.empty() ? settings.key_file : "the client key";
+  ERR_clear_error();
+  if (settings.cert_data.empty()) {
+    if (SSL_CTX_use_certificate_chain_file(context, cert_name.c_str()) != 1) return tls_fail(cert_name);
+  } else {
+    auto chain = certificates(settings.cert_data, cert_name);
+    if (!chain) return std::unexpected(std::move(chain.error()));
+    if (SSL_CTX_use_certificate(context, chain->front().get()) != 1) return tls_fail(cert_name);
+    for (size_t i = 1; i < chain->size(); ++i) {
+      if (SSL_CTX_add1_chain_cert(context, (*chain)[i].get()) != 1) return tls_fail(cert_name);
+    }
+  }
+  if (settings.key_data.empty()) {
+    if (SSL_CTX_use_PrivateKey_file(context, key_name.c_str(), SSL_FILETYPE_PEM) != 1) return tls_fail(key_name);
+  } else {
+    const std::unique_ptr<BIO, decltype(&BIO_free)> text(
+        BIO_new_mem_buf(settings.key_data.data(), static_cast<int>(settings.key_data.size())), &BIO_free);
+    const auto no_password = [](char*, int, int, void*) { return 0; };
+    const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
+        PEM_read_bio_PrivateKey(text.get(), nullptr, no_password, nullptr), &EVP_PKEY_free);
+    if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1) return tls_fail(key_name);
+  }
+  if (SSL_CTX_check_private_key(context) != 1) return tls_fail(fmt::format("{} with {}", cert_name, key_name));
   return {};
 }
 
@@ -84,16 +128,18 @@ host::Result<std::shared_ptr<ssl::context>> client_context(const ClientTls& sett
     SSL_CTX_set_verify(raw, SSL_VERIFY_NONE, nullptr);
   } else {
     SSL_CTX_set_verify(raw, SSL_VERIFY_PEER, nullptr);
-    if (settings.ca_file.empty()) {
+    if (!settings.ca_data.empty()) {
+      auto trusted = certificates(settings.ca_data, "the server's CA");
+      if (!trusted) return std::unexpected(std::move(trusted.error()));
+      for (const auto& one : *trusted) X509_STORE_add_cert(SSL_CTX_get_cert_store(raw), one.get());
+    } else if (settings.ca_file.empty()) {
       SSL_CTX_set_default_verify_paths(raw);
     } else if (SSL_CTX_load_verify_file(raw, settings.ca_file.c_str()) != 1) {
       return tls_fail(settings.ca_file);
     }
   }
-  if (!settings.cert_file.empty()) {
-    if (auto loaded = load_identity(raw, settings.cert_file, settings.key_file); !loaded) {
-      return std::unexpected(loaded.error());
-    }
+  if (!settings.cert_file.empty() || !settings.cert_data.empty()) {
+    if (auto loaded = load_client_identity(raw, settings); !loaded) return std::unexpected(std::move(loaded.error()));
   }
   return context;
 }

@@ -1,6 +1,6 @@
 #pragma once
-// A loop on a thread of its own, and a blocking TCP client, for tests over real
-// loopback sockets.
+// A loop on a thread of its own, and a blocking TCP client and server, for tests over
+// real loopback sockets.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -50,6 +50,7 @@ class RawClient {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected_ = ::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   }
+  explicit RawClient(host::Fd fd) : fd_(std::move(fd)), connected_(fd_.get() >= 0) {}
   bool connected() const { return connected_; }
   int fd() const { return fd_.get(); }
   void send(const std::string& text) {
@@ -62,6 +63,12 @@ class RawClient {
   }
   void half_close() { ::shutdown(fd_.get(), SHUT_WR); }
   void close() { fd_.reset(); }
+  // With RST instead of FIN.
+  void reset() {
+    const linger hard{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    fd_.reset();
+  }
   // Until what was read ends with, or holds, the text; the end; or the time is up.
   std::string read_until(const std::string& text, int timeout_ms = 5000) {
     return read([&](const std::string& have) { return have.find(text) != std::string::npos; }, timeout_ms);
@@ -96,6 +103,37 @@ class RawClient {
   }
   host::Fd fd_;
   bool connected_ = false, at_end_ = false;
+};
+
+// A server whose every byte is the test's: accepts one connection after the other.
+class RawServer {
+ public:
+  explicit RawServer(uint16_t port = 0) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int yes = 1;
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+    ::listen(fd_.get(), 64);
+  }
+  uint16_t port() const {
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &size);
+    return ntohs(address.sin_port);
+  }
+  // One that has not come by then is not connected().
+  RawClient accept(int timeout_ms = 5000) {
+    pollfd poller{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&poller, 1, timeout_ms) <= 0) return RawClient(host::Fd());
+    return RawClient(host::Fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+  }
+  void close() { fd_.reset(); }
+
+ private:
+  host::Fd fd_;
 };
 
 }  // namespace keelson::test
