@@ -38,15 +38,13 @@ Status make_directory(const Path& path) {
   return {};
 }
 
-// Every directory from below `root` to `path`.
+// Every directory from below `root` to `path`. Mostly only the last is missing.
 Status make_path(const Path& root, const Path& path) {
-  Path at = root;
-  for (const auto& part : path.lexically_relative(root)) {
-    if (part == ".") continue;
-    at /= part;
-    if (auto made = make_directory(at); !made) return made;
-  }
-  return {};
+  if (path == root) return {};
+  auto made = make_directory(path);
+  if (made || made.error().code != Error::Code::not_found) return made;
+  if (auto above = make_path(root, path.parent_path()); !above) return above;
+  return make_directory(path);
 }
 
 // "+cpu +memory …": those that are there and not yet on.
@@ -203,7 +201,7 @@ Status CgroupTree::make(const Path& path, bool inner) const {
   return {};
 }
 
-Status CgroupTree::make_leaf(const Path& path) const { return make_directory(directory_ / path); }
+Status CgroupTree::make_leaf(const Path& path) const { return make_path(directory_, directory_ / path); }
 
 Status CgroupTree::limit(const Path& path, const CgroupLimits& limits) const {
   for (const auto& v1 : v1_) {

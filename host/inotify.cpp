@@ -14,6 +14,8 @@ namespace keelson::host {
 namespace {
 
 constexpr auto kQuiet = std::chrono::milliseconds(5);
+constexpr uint32_t kWhole = IN_CLOSE_WRITE | IN_MOVED_TO;  // an entry is complete
+constexpr uint32_t kGone = IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr uint32_t kEntryEvents =
     IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
 constexpr uint32_t kAncestorEvents = IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF;
@@ -27,12 +29,15 @@ struct DirectoryWatch::Impl {
   Fd inotify{};
   FdWatch readable{};
   Timer quiet{};
-  int target_watch = -1;    // on the directory; -1 while it does not exist
-  int ancestor_watch = -1;  // on the nearest ancestor that exists, while it does not
+  TimePoint told{};             // when `changed` was called last
+  bool something_left = false;  // since then: its replacement may follow
+  int target_watch = -1;        // on the directory; -1 while it does not exist
+  int ancestor_watch = -1;      // on the nearest ancestor that exists, while it does not
 
   int watch(const Path& path) const;
   void aim();
   void drain();
+  void tell();
 };
 
 int DirectoryWatch::Impl::watch(const Path& path) const {
@@ -66,6 +71,8 @@ void DirectoryWatch::Impl::aim() {
 void DirectoryWatch::Impl::drain() {
   alignas(inotify_event) std::array<char, 8192> buffer;
   bool look_again = false;
+  bool something = false;
+  bool whole = false;
   for (;;) {
     const ssize_t size = ::read(inotify.get(), buffer.data(), buffer.size());
     if (size <= 0) break;
@@ -78,10 +85,25 @@ void DirectoryWatch::Impl::drain() {
         look_again = true;
       }
       if (event->wd == ancestor_watch) look_again = true;
+      // Temporary files. Not "..data", by which a whole directory changes at once (Kubernetes' ConfigMap volumes).
+      if (event->wd == target_watch && event->len > 1 && event->name[0] == '.' && event->name[1] != '.') continue;
+      if ((event->mask & kGone) != 0) something_left = true;
+      if ((event->mask & kWhole) != 0) whole = true;
+      something = true;
     }
   }
   if (look_again && target_watch < 0) aim();
-  if (!quiet.armed()) quiet = loop.after(kQuiet, [this] { changed(); });
+  if (!something) return;
+  // An editor moves the old file away before it writes the new one: nobody shall see the gap between the two.
+  if (whole && !something_left && Clock::now() - told >= kQuiet) return tell();
+  if (!quiet.armed()) quiet = loop.after(kQuiet, [this] { tell(); });
+}
+
+void DirectoryWatch::Impl::tell() {
+  quiet.cancel();
+  something_left = false;
+  told = Clock::now();
+  changed();
 }
 
 DirectoryWatch::DirectoryWatch(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -14,9 +14,10 @@ namespace keelson::host {
 
 // Calls back on the loop's thread when an entry of the directory was written and
 // closed, created, moved or deleted, or when the directory itself came or went.
-// It names no entry: the reader looks at the whole directory again. Several events
-// within 5 ms are one call. An overflow of the kernel's queue is a call too.
-// Destroying it ends the watch.
+// It names no entry: the reader looks at the whole directory again. At once when a file
+// is complete (closed, moved in) and nothing has left; else, and within 5 ms of the last
+// call, after 5 ms. Names with one leading dot are temporary files, and nobody's business. An overflow of the kernel's
+// queue is a call too. Destroying it ends the watch.
 class DirectoryWatch {
  public:
   static Result<std::unique_ptr<DirectoryWatch>> create(Loop& loop, const Path& directory,

@@ -112,6 +112,12 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 }  // namespace
 
 Result<Child> spawn(const SpawnOptions& options) {
+  auto spawning = begin_spawn(options);
+  if (!spawning) return std::unexpected(spawning.error());
+  return end_spawn(std::move(*spawning));
+}
+
+Result<Spawning> begin_spawn(const SpawnOptions& options) {
   if (options.argv.empty()) return fail(Error::Code::invalid, "spawn: no command");
   if (options.fds.size() > 32) return fail(Error::Code::invalid, "spawn: too many descriptors");
   for (const auto& [ours, theirs] : options.fds) {
@@ -143,20 +149,22 @@ Result<Child> spawn(const SpawnOptions& options) {
   const int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return sys_fail("clone3 " + options.argv[0], clone_error);
+  return Spawning{.program = options.argv[0], .pid = pid, .pidfd = Fd(pidfd), .report = std::move(report_read)};
+}
 
-  Child child{.identity = {.pid = pid}, .pidfd = Fd(pidfd)};
-  report_write.reset();
+Result<Child> end_spawn(Spawning spawning) {
+  Child child{.identity = {.pid = spawning.pid}, .pidfd = std::move(spawning.pidfd)};
   int error_number = 0;
   ssize_t size = 0;
   do {
-    size = ::read(report_read.get(), &error_number, sizeof error_number);
+    size = ::read(spawning.report.get(), &error_number, sizeof error_number);
   } while (size < 0 && errno == EINTR);
   if (size == sizeof error_number) {
     siginfo_t info{};
     ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.pidfd.get()), &info, WEXITED);
-    return sys_fail("exec " + options.argv[0], error_number);
+    return sys_fail("exec " + spawning.program, error_number);
   }
-  if (auto identity = identify(pid)) child.identity = *identity;  // else it has ended already: the pidfd tells
+  if (auto identity = identify(spawning.pid)) child.identity = *identity;  // else it has ended already: the pidfd tells
   return child;
 }
 

@@ -47,6 +47,17 @@ struct Child {
 // their defaults and unblocked in the child; stdio not given in `fds` is /dev/null.
 Result<Child> spawn(const SpawnOptions& options);
 
+// The same in two steps, for who has something to do while the kernel executes the
+// program. Between them the child is on its way to exec; destroying a Spawning leaves it so.
+struct Spawning {
+  std::string program;
+  pid_t pid = 0;
+  Fd pidfd;
+  Fd report;  // an errno when exec has failed, its end otherwise
+};
+Result<Spawning> begin_spawn(const SpawnOptions& options);
+Result<Child> end_spawn(Spawning spawning);
+
 Status send_signal(const Fd& pidfd, int signal);
 // The wait status of a child that has ended (waitid P_PIDFD); unavailable while it
 // still runs.

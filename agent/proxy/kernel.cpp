@@ -247,9 +247,13 @@ Status Kernel::attach_interface(const std::string& name, Side side) {
   } else if (pinned.error().code != Error::Code::not_found) {
     return std::unexpected(pinned.error());
   }
-  auto link = BpfLink::attach_tcx_ingress(program_fd, index);
-  if (link) return link->pin(pin);
-  if (link.error().code != Error::Code::unsupported) return std::unexpected(link.error());
+  // To make a tcx link, the kernel waits for an RCU grace period with the rtnl lock held (17 ms on 6.18). That is
+  // for uplinks, which we share with others; a Pod's cable is ours alone, and clsact is there at once.
+  if (side == Side::uplink) {
+    auto link = BpfLink::attach_tcx_ingress(program_fd, index);
+    if (link) return link->pin(pin);
+    if (link.error().code != Error::Code::unsupported) return std::unexpected(link.error());
+  }
 
   auto made = host::attach_tc_ingress(program_fd, index, kTcPriority);
   if (!made) return std::unexpected(made.error());

@@ -149,6 +149,7 @@ struct Runtime::Impl : std::enable_shared_from_this<Runtime::Impl> {
   // ---- sandboxes (sandbox.cpp) ----
   void start_sandbox(api::SandboxSpec spec, api::Callback<api::Sandbox> done);
   Result<StartedShim> start_shim(const api::SandboxSpec& spec);
+  Status make_pod_cgroups(const Path& cgroup, const api::ResourceLimits& limits);
   void shim_started(const std::string& uid, StartedShim started);
   void sandbox_answered(const std::string& uid, Result<ShimMessage> answer);
   void sandbox_failed(const std::string& uid, Error error);

@@ -69,6 +69,15 @@ void Runtime::Impl::start_sandbox(api::SandboxSpec spec, api::Callback<api::Sand
   pods[uid] = std::move(pod);
 }
 
+Status Runtime::Impl::make_pod_cgroups(const Path& cgroup, const api::ResourceLimits& limits) {
+  for (const auto& [path, inner] :
+       {std::pair(cgroup.parent_path(), true), {cgroup, true}, {cgroup / "sandbox", false}}) {
+    if (path.empty()) continue;
+    if (auto made = cgroups.make(path, inner); !made) return made;
+  }
+  return cgroups.limit(cgroup, cgroup_limits_of(limits, false));
+}
+
 // On a worker: directories, cgroups, journal, socket, and the shim itself.
 Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
   const PodPaths paths = paths_of(spec.uid);
@@ -84,16 +93,7 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
   }
   if (auto made = host::make_directories(paths.run, 0700); !made) return std::unexpected(made.error());
   if (auto made = host::make_directories(paths.disk, 0711); !made) return std::unexpected(made.error());
-  if (auto made = cgroups.make(shim_cgroup(spec.uid), false); !made) return std::unexpected(made.error());
-  for (const auto& [path, inner] :
-       {std::pair(cgroup.parent_path(), true), {cgroup, true}, {cgroup / "sandbox", false}}) {
-    if (path.empty()) continue;
-    if (auto made = cgroups.make(path, inner); !made) return std::unexpected(made.error());
-  }
-  if (auto limited = cgroups.limit(cgroup, cgroup_limits_of(spec.limits, false)); !limited) {
-    return std::unexpected(limited.error());
-  }
-
+  if (auto made = cgroups.make_leaf(shim_cgroup(spec.uid)); !made) return std::unexpected(made.error());
   auto sound = read_journal_file(paths, spec.uid, true);  // nobody writes to it now
   if (!sound) return std::unexpected(sound.error());
   auto journal = host::open_file(paths.journal(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
@@ -114,7 +114,11 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
                  {journal->get(), shim::kJournalFd},
                  {disk->get(), shim::kJournalDirFd}};
   options.cgroup = home->get();
-  auto child = host::spawn(options);
+  auto spawning = host::begin_spawn(options);
+  if (!spawning) return std::unexpected(std::move(spawning).error().within("start podshim"));
+  // While the kernel executes the shim.
+  const auto made_cgroups = make_pod_cgroups(cgroup, spec.limits);
+  auto child = host::end_spawn(std::move(*spawning));
   if (!child) return std::unexpected(std::move(child).error().within("start podshim"));
   const auto give_up = [&](Error error) -> Result<StartedShim> {
     if (host::send_signal(child->pidfd, SIGKILL)) {
@@ -123,6 +127,7 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
     }
     return std::unexpected(std::move(error));
   };
+  if (!made_cgroups) return give_up(made_cgroups.error());
   const PodRecord record{.spec = spec, .shim = ShimIdentity{child->identity, boot}};
   if (auto written = host::write_run_file(paths.run_record(), encode_record(record), 0600); !written) {
     return give_up(written.error());
