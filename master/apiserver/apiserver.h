@@ -3,7 +3,7 @@
 // extension that serves it or to the verbs of its kind; counts and logs all of them.
 //
 //   auto store = Store::create(loop, etcd, metrics, {});
-//   ApiServer api({.loop = loop, .store = *store, .authenticator = auth, …});
+//   ApiServer api(loop, *store, metrics, {.authenticator = auth, .authorizer = rules}, {});
 //   api.add(discovery);
 //   auto server = http::Server::listen(loop, {…}, api);
 //
@@ -18,23 +18,30 @@
 #include "master/apiserver/extension.h"
 #include "master/apiserver/registry.h"
 #include "master/apiserver/store.h"
+#include "master/apiserver/watch_hub.h"
 
 namespace keelson::apiserver {
 
 struct ApiServerOptions {
   RegistryOptions registry;
+  WatchLimits watch;
   size_t max_watches = 20'000;          // more get 429
   size_t max_writes = 2'000;            // under way at once; more get 429
-  size_t body_limit = 3u << 20;         // Kubernetes' own
-  size_t watch_queue_limit = 1u << 20;  // bytes a watcher may be behind before it gets its 410
+  size_t body_limit = size_t{3} << 20;  // Kubernetes' own
+};
+
+// Borrowed; they outlive the server. Admission may be null.
+struct Access {
+  Authenticator& authenticator;
+  Authorizer& authorizer;
+  Admission* admission = nullptr;
 };
 
 class ApiServer : public http::Handler {
  public:
   struct Impl;
-  // All are borrowed and must outlive it; `admission` may be null.
-  ApiServer(host::Loop& loop, Store& store, host::Metrics& metrics, Authenticator& authenticator,
-            Authorizer& authorizer, Admission* admission, ApiServerOptions options);
+  // All are borrowed and must outlive it.
+  ApiServer(host::Loop& loop, Store& store, host::Metrics& metrics, Access access, ApiServerOptions options);
   ~ApiServer() override;
 
   void add(Extension& extension);

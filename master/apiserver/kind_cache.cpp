@@ -1,0 +1,159 @@
+#include "master/apiserver/kind_cache.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cassert>
+
+namespace keelson::apiserver {
+
+namespace {
+
+// {"kind":"Pod","apiVersion":"v1",
+size_t type_meta_length(const api::Resource& resource) {
+  static constexpr std::string_view kFrame = R"({"kind":"","apiVersion":"",)";
+  return kFrame.size() + resource.kind.size() + resource.api_version.size();
+}
+
+const std::string& node_of(const VersionPtr& version) {
+  static const std::string kNone;
+  const api::Pod* pod = version == nullptr ? nullptr : version->object.get_if<api::Pod>();
+  return pod == nullptr ? kNone : pod->spec.node_name;
+}
+
+}  // namespace
+
+std::string_view Version::item() const { return std::string_view(json).substr(type_meta_length(object.resource())); }
+
+std::string with_resource_version(std::string_view value, std::string_view uid, int64_t revision) {
+  // What stands before uid in metadata holds no quotes that are not escaped but its own, so the
+  // first place that looks like it is it.
+  const std::string marker = fmt::format("\"uid\":\"{}\",", uid);
+  const size_t at = value.find(marker);
+  assert(at != std::string_view::npos);
+  const size_t cut = at + marker.size();
+  const std::string field = fmt::format("\"resourceVersion\":\"{}\",", revision);
+  std::string json;
+  json.reserve(value.size() + field.size());
+  json += value.substr(0, cut);
+  json += field;
+  json += value.substr(cut);
+  return json;
+}
+
+VersionPtr make_version(api::AnyObject object, std::string_view value, int64_t revision, int64_t lease) {
+  auto version = std::make_shared<Version>(Version{std::move(object), revision, lease, {}});
+  api::ObjectMeta& metadata = version->object.metadata();
+  metadata.resource_version = std::to_string(revision);
+  version->json =
+      metadata.uid.empty() ? api::encode_json(version->object) : with_resource_version(value, metadata.uid, revision);
+  return version;
+}
+
+KindCache::KindCache(const api::Resource& resource, Limits limits)
+    : resource_(&resource),
+      prefix_(resource.group.empty() ? fmt::format("/registry/{}/", resource.plural)
+                                     : fmt::format("/registry/{}/{}/", resource.group, resource.plural)),
+      limits_(limits) {}
+
+VersionPtr KindCache::find(std::string_view key) const {
+  const auto found = objects_.find(key);
+  return found == objects_.end() ? nullptr : found->second;
+}
+
+const Objects* KindCache::on_node(std::string_view node) const {
+  const auto found = by_node_.find(node);
+  return found == by_node_.end() ? nullptr : &found->second;
+}
+
+void KindCache::index(const std::string& key, const VersionPtr& before, const VersionPtr& after) {
+  const std::string& from = node_of(before);
+  const std::string& to = node_of(after);
+  if (!from.empty() && from != to) {
+    const auto found = by_node_.find(from);
+    found->second.erase(key);
+    if (found->second.empty()) by_node_.erase(found);
+  }
+  if (!to.empty()) by_node_[to][key] = after;
+}
+
+void KindCache::put(std::string key, VersionPtr version) {
+  VersionPtr& place = objects_[key];
+  VersionPtr previous = std::exchange(place, version);
+  index(key, previous, version);
+  record({.type = previous == nullptr ? Change::Type::added : Change::Type::modified,
+          .revision = version->revision,
+          .key = std::move(key),
+          .object = std::move(version),
+          .previous = std::move(previous)});
+}
+
+void KindCache::remove(const std::string& key, int64_t revision) {
+  const auto found = objects_.find(key);
+  if (found == objects_.end()) return;
+  VersionPtr previous = std::move(found->second);
+  objects_.erase(found);
+  index(key, previous, nullptr);
+  // Watchers get the last state under the revision of the end: resuming from it skips the end.
+  auto last = std::make_shared<Version>(Version{previous->object, revision, previous->lease, {}});
+  last->object.metadata().resource_version = std::to_string(revision);
+  last->json = api::encode_json(last->object);
+  record({.type = Change::Type::deleted,
+          .revision = revision,
+          .key = key,
+          .object = std::move(last),
+          .previous = std::move(previous)});
+}
+
+void KindCache::load(Objects objects, int64_t revision) {
+  objects_ = std::move(objects);
+  by_node_.clear();
+  for (const auto& [key, version] : objects_) index(key, nullptr, version);
+  history_.clear();
+  history_bytes_ = 0;
+  history_start_ = last_change_ = revision;
+  ++telling_;
+  for (size_t i = 0; i < observers_.size(); ++i) {
+    if (observers_[i] != nullptr) observers_[i]->reset();
+  }
+  --telling_;
+  std::erase(observers_, nullptr);
+}
+
+void KindCache::record(Change change) {
+  last_change_ = change.revision;
+  history_bytes_ += change.previous == nullptr ? 0 : change.previous->json.size();
+  const Change told = change;
+  history_.push_back(std::move(change));
+  while (history_.size() > limits_.changes || history_bytes_ > limits_.bytes) {
+    const Change& oldest = history_.front();
+    history_bytes_ -= oldest.previous == nullptr ? 0 : oldest.previous->json.size();
+    history_start_ = oldest.revision;
+    history_.pop_front();
+  }
+  // By index: an observer may observe, and forget, while it is told.
+  ++telling_;
+  for (size_t i = 0; i < observers_.size(); ++i) {
+    if (observers_[i] != nullptr) observers_[i]->changed(told);
+  }
+  if (--telling_ == 0) std::erase(observers_, nullptr);
+}
+
+void KindCache::forget(Observer& observer) {
+  std::ranges::replace(observers_, &observer, nullptr);
+  if (telling_ == 0) std::erase(observers_, nullptr);
+}
+
+void KindCache::replay(int64_t after, const std::function<void(const Change&)>& tell) const {
+  auto from = std::ranges::upper_bound(history_, after, {}, &Change::revision);
+  for (; from != history_.end(); ++from) tell(*from);
+}
+
+Objects KindCache::difference(int64_t revision) const {
+  Objects then;
+  auto from = std::ranges::upper_bound(history_, revision, {}, &Change::revision);
+  for (; from != history_.end(); ++from) then.try_emplace(from->key, from->previous);
+  return then;
+}
+
+}  // namespace keelson::apiserver
