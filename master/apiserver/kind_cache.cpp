@@ -15,13 +15,13 @@ size_t type_meta_length(const api::Resource& resource) {
   return kFrame.size() + resource.kind.size() + resource.api_version.size();
 }
 
+}  // namespace
+
 const std::string& node_of(const VersionPtr& version) {
   static const std::string kNone;
   const api::Pod* pod = version == nullptr ? nullptr : version->object.get_if<api::Pod>();
   return pod == nullptr ? kNone : pod->spec.node_name;
 }
-
-}  // namespace
 
 std::string_view Version::item() const { return std::string_view(json).substr(type_meta_length(object.resource())); }
 

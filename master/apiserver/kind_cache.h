@@ -29,6 +29,9 @@ struct Version {
 };
 using VersionPtr = std::shared_ptr<const Version>;
 
+// The node that a Pod is bound to; "" of all else.
+const std::string& node_of(const VersionPtr& version);
+
 // The JSON of an object that etcd holds without resourceVersion, with it. `value` as
 // encode_json() writes it; the uid is the object's.
 std::string with_resource_version(std::string_view value, std::string_view uid, int64_t revision);

@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::string_view kTokenVersion = "meta.k8s.io/v1";
 
-std::unexpected<api::Status> refuse(api::Status status) { return std::unexpected(std::move(status)); }
-
 api::Status invalid_option(std::string_view field, std::string_view message) {
   api::Status status =
       failure(422, "Invalid", fmt::format("ListOptions.meta.k8s.io \"\" is invalid: {}: {}", field, message));

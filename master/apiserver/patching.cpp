@@ -8,8 +8,6 @@ namespace keelson::apiserver {
 
 namespace {
 
-std::unexpected<api::Status> refuse(api::Status status) { return std::unexpected(std::move(status)); }
-
 // As the API server says that what the patch would make is no object of the kind.
 api::Status invalid_patch(const Patch& patch, std::string_view why) {
   std::string shown;

@@ -13,8 +13,6 @@ namespace {
 
 constexpr size_t kLongestManager = 128;
 
-std::unexpected<api::Status> refuse(api::Status status) { return std::unexpected(std::move(status)); }
-
 api::Status invalid_option(std::string_view kind, std::string_view field, std::string_view reason,
                            std::string_view message) {
   api::Status status =

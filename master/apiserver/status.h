@@ -4,8 +4,10 @@
 //
 // Pure; safe on every thread.
 
+#include <expected>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "api/resource.h"
 #include "http/server.h"
@@ -42,6 +44,9 @@ api::Status timed_out(std::string_view why);                             // 504
 
 // Success without an object, as deletions and bindings answer.
 api::Status success();
+
+// `return refuse(bad_request(…));` in what returns an expected.
+inline std::unexpected<api::Status> refuse(api::Status status) { return std::unexpected(std::move(status)); }
 
 http::Answer answer_of(const api::Status& status);
 

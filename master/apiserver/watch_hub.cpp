@@ -24,12 +24,6 @@ std::string_view name_of(Change::Type type) {
   return "";
 }
 
-const std::string& node_of(const VersionPtr& version) {
-  static const std::string kNone;
-  const api::Pod* pod = version == nullptr ? nullptr : version->object.get_if<api::Pod>();
-  return pod == nullptr ? kNone : pod->spec.node_name;
-}
-
 }  // namespace
 
 struct WatchHub::Watcher {
