@@ -169,12 +169,17 @@ Timer Loop::after(Duration delay, std::function<void()> task) {
   Timer timer;
   timer.state_ =
       std::make_shared<Timer::State>(Timer::State{asio::steady_timer(impl_->context, delay), std::move(task)});
-  timer.state_->timer.async_wait([state = timer.state_](const boost::system::error_code& error) {
+  auto fire = [state = timer.state_](const boost::system::error_code& error) {
     if (error || !state->armed) return;
     state->armed = false;
     auto run = std::move(state->task);  // the task may re-arm or destroy its own timer
     run();
-  });
+  };
+  if (delay > Duration::zero()) {
+    timer.state_->timer.async_wait(std::move(fire));
+  } else {  // arming a timerfd costs 30 us when it is due already
+    asio::post(impl_->context, [fire = std::move(fire)] { fire({}); });
+  }
   return timer;
 }
 

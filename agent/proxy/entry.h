@@ -4,6 +4,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,19 @@ std::string to_string(Protocol protocol);  // "TCP", "UDP"
 
 struct ServiceName {
   std::string namespace_, name;
-  auto operator<=>(const ServiceName&) const = default;
+  bool operator==(const ServiceName&) const = default;
+  // By the name first: namespaces are mostly the same, and comparing equal texts is what costs.
+  auto operator<=>(const ServiceName& other) const {
+    const auto by_name = name <=> other.name;
+    return by_name != 0 ? by_name : namespace_ <=> other.namespace_;
+  }
 };
 std::string to_string(const ServiceName& name);  // "default/web"
+struct ServiceNameHash {
+  size_t operator()(const ServiceName& name) const {
+    return std::hash<std::string>{}(name.namespace_) * 31 + std::hash<std::string>{}(name.name);
+  }
+};
 
 // An address that clients ask for.
 struct Vip {

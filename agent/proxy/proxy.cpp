@@ -539,10 +539,23 @@ Status Proxy::teardown() {
 
 // ---- looking inside -------------------------------------------------------------------
 
+namespace {
+
+// The tables are in the order of names (ServiceName); people look by namespaces first.
+template <typename View>
+void sort_by_namespace(std::vector<View>& views) {
+  std::ranges::stable_sort(views, {},
+                           [](const View& view) { return std::string_view(view.key.port.service.namespace_); });
+}
+
+}  // namespace
+
 std::vector<api::Service> Proxy::services_with_allocations() const {
   std::vector<api::Service> services;
   services.reserve(table_.services().size());
   for (const auto& [name, service] : table_.services()) services.push_back(service);
+  std::ranges::stable_sort(services, {},
+                           [](const auto& service) { return std::string_view(service.metadata.namespace_); });
   return services;
 }
 
@@ -577,6 +590,7 @@ std::vector<ServiceView> Proxy::services() const {
     views.push_back(std::move(view));
   }
   for (auto& [key, why] : degraded) views.push_back({.key = key, .degraded = std::move(why)});
+  sort_by_namespace(views);
   return views;
 }
 
@@ -595,6 +609,7 @@ std::vector<BackendView> Proxy::backends() const {
                        .flows = kernel_->backend_stat(id)});
     }
   }
+  sort_by_namespace(views);
   return views;
 }
 

@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "agent/proxy/allocation.h"
@@ -164,9 +165,9 @@ class Proxy {
   host::FdWatch monitor_watch_;
   bool synced_ = false, garbage_ = false, failed_ = false;
   uint64_t node_cookie_ = 0;
-  std::map<std::string, Netns> netns_;                                 // by pod uid
-  std::map<std::string, std::vector<host::IpAddress>> pod_addresses_;  // by pod uid
-  std::map<ServiceName, std::string> pod_uids_;
+  std::map<std::string, Netns> netns_;                                           // by pod uid
+  std::unordered_map<std::string, std::vector<host::IpAddress>> pod_addresses_;  // by pod uid
+  std::unordered_map<ServiceName, std::string, ServiceNameHash> pod_uids_;
   std::vector<api::Problem> allocation_problems_;
   std::string last_failure_;
   std::deque<FlowView> flows_;

@@ -309,7 +309,7 @@ std::vector<EntryChange> ServiceTable::take_changes() {
     }
     for (auto& [key, entry] : now) {
       changes.push_back({key, entry});
-      entries_[key] = std::move(entry);
+      entries_.insert_or_assign(key, std::move(entry));
     }
   };
   for (const auto& name : std::exchange(touched_services_, {})) {
@@ -322,7 +322,7 @@ std::vector<EntryChange> ServiceTable::take_changes() {
     compute_host_ports(name, now);
     compare(name, true, std::move(now));
   }
-  std::ranges::sort(changes, {}, &EntryChange::key);
+  if (!std::ranges::is_sorted(changes, {}, &EntryChange::key)) std::ranges::sort(changes, {}, &EntryChange::key);
   return changes;
 }
 

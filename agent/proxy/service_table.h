@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -69,6 +70,12 @@ class ServiceTable {
   };
   using Label = std::pair<std::string, std::string>;
   using LabelKey = std::pair<std::string, Label>;  // namespace, label
+  struct LabelKeyHash {
+    size_t operator()(const LabelKey& key) const {
+      const std::hash<std::string> hash;
+      return (hash(key.first) * 31 + hash(key.second.first)) * 31 + hash(key.second.second);
+    }
+  };
 
   void touch_selecting(const ServiceName& pod, const PodView& view);
   void compute_service(const ServiceName& name, std::map<EntryKey, Entry>& out);
@@ -80,11 +87,10 @@ class ServiceTable {
   NodeView node_;
   std::map<ServiceName, api::Service> services_;
   std::map<ServiceName, api::Endpoints> endpoints_;
-  std::map<ServiceName, PodView> pods_;
+  std::unordered_map<ServiceName, PodView, ServiceNameHash> pods_;
   // Which pods bear a label, which services' selectors begin with one: the way from
   // one to the other without looking at all.
-  std::map<LabelKey, std::set<std::string>> pods_by_label_;
-  std::map<LabelKey, std::set<std::string>> services_by_label_;
+  std::unordered_map<LabelKey, std::set<std::string>, LabelKeyHash> pods_by_label_, services_by_label_;
 
   std::set<ServiceName> touched_services_, touched_pods_;
   std::map<EntryKey, Entry> entries_;

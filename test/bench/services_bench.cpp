@@ -124,7 +124,7 @@ BOOST_AUTO_TEST_CASE(keelson_services) {
       }
     }
     const auto cold_begin = now_ns();
-    yard.proxy->set_services(list);
+    yard.proxy->set_services(std::move(list));
     for (const auto& pod : pods) yard.proxy->set_pod(pod);
     BOOST_REQUIRE(yard.proxy->flush());
     const auto cold = now_ns() - cold_begin;
