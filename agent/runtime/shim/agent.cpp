@@ -26,7 +26,7 @@ void answer_error(Shim& shim, uint32_t number, int error_number, const char* tex
 
 void answer_error(Shim& shim, uint32_t number, int error_number, const char* what) {
   char text[256];
-  const char* reason = error_number != 0 ? strerrordesc_np(error_number) : nullptr;
+  const char* reason = error_number != 0 ? strerror(error_number) : nullptr;
   snprintf(text, sizeof text, "%s%s%s", what, reason != nullptr ? ": " : "", reason != nullptr ? reason : "");
   answer_error(shim, number, error_number, text, strlen(text));
 }

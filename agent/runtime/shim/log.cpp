@@ -116,7 +116,7 @@ void flush(LogFile& log) {
   if (log.dropped > 0) {
     char marker[256];
     write_stamp(marker);
-    const char* reason = strerrordesc_np(log.drop_error);
+    const char* reason = strerror(log.drop_error);
     const int size = snprintf(
         marker + kStampSize, sizeof marker - kStampSize, " stderr F keelson: %llu lines of this log were dropped: %s\n",
         static_cast<unsigned long long>(log.dropped), reason != nullptr ? reason : "unknown error");
