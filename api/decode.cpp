@@ -58,7 +58,8 @@ std::string_view word_for(Kind kind) {
   return "value";
 }
 
-// RFC 4648 base64 with padding; line breaks between are allowed, as Go allows them.
+}  // namespace
+
 std::optional<std::string> decode_base64(std::string_view text) {
   static constexpr auto kDigits = [] {
     std::array<int8_t, 256> digits{};
@@ -92,6 +93,8 @@ std::optional<std::string> decode_base64(std::string_view text) {
   if (count % 4 != 0) return std::nullopt;
   return out;
 }
+
+namespace {
 
 template <typename T>
 bool to_number(std::string_view text, T& value) {

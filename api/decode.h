@@ -1,6 +1,7 @@
 #pragma once
 // From a tree of values to a struct, driven by its Type.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,5 +33,8 @@ struct Remarks {
 
 // Fills `object`, a struct of that type. With errors the object is worth nothing.
 void decode(const Type& type, const Value& node, void* object, Remarks& remarks);
+
+// RFC 4648 base64 with padding; line breaks between are allowed, as Go allows them.
+std::optional<std::string> decode_base64(std::string_view text);
 
 }  // namespace keelson::api

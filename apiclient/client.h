@@ -55,19 +55,23 @@ struct RemoveOptions {
   std::optional<int64_t> grace_period_seconds;
   std::string propagation_policy;     // "Background", "Foreground", "Orphan"
   std::string uid, resource_version;  // only if it still is this one (409 Conflict otherwise)
+  bool operator==(const RemoveOptions&) const = default;
 };
 
 struct ListOptions {
   std::string label_selector, field_selector;
   std::string resource_version;
-  int limit = 0;  // 0: all in one answer
-  std::string continue_;
+  int limit = 0;          // 0: all in one answer
+  std::string continue_;  // a page's; it brings the version along
 };
+http::Query list_query(const ListOptions& options);
 
 struct ObjectList {
   api::ListMeta metadata;
   std::vector<api::AnyObject> items;
 };
+
+inline constexpr size_t kMostList = 1u << 30;  // bytes of one answer
 
 enum class PatchType { merge, strategic, json, apply };
 
@@ -130,7 +134,7 @@ class Client {
   const Config& config() const;
 
  private:
-  explicit Client(std::unique_ptr<Impl> impl);
+  explicit Client(std::shared_ptr<Impl> impl);
   template <typename T>
   static Done<api::AnyObject> typed(Done<T> done) {
     return [done = std::move(done)](Outcome<api::AnyObject> outcome) mutable {
@@ -138,7 +142,7 @@ class Client {
       done(std::move(*outcome->template get_if<T>()));
     };
   }
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with a token file being read
 };
 
 }  // namespace keelson::apiclient

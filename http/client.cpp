@@ -46,7 +46,7 @@ struct FetchHandle::Operation : ResponseSink, std::enable_shared_from_this<Fetch
     }
     // A probe of an address names the host it means in the Host field.
     const auto host_field = std::string(request.headers.get("host"));
-    peer.tls_name = url.host;
+    peer.tls_name = request.tls.server_name.empty() ? url.host : request.tls.server_name;
     if (!host_field.empty() && !request.tls.verify) peer.tls_name = host_field.substr(0, host_field.rfind(':'));
     connection = std::make_shared<ClientConnection>(loop.context().get_executor(), std::move(peer));
     connection->open([self = shared_from_this(), text = std::move(*text)](host::Status opened) mutable {

@@ -23,6 +23,7 @@ struct ClientTls {
   std::string cert_file, key_file;  // PEM; a client certificate when set
   // The same as PEM texts; one that is set comes before its file.
   std::string ca_data, cert_data, key_data;
+  std::string server_name;  // what the server's certificate must carry, when it is not the URL's host
 };
 
 struct Fetch {

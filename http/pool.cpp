@@ -258,7 +258,7 @@ host::Result<std::unique_ptr<Pool>> Pool::create(host::Loop& loop, PoolOptions o
                 .connect_to = impl->options.connect_to,
                 .tls = nullptr,
                 .verify = impl->options.tls.verify,
-                .tls_name = url->host};
+                .tls_name = impl->options.tls.server_name.empty() ? url->host : impl->options.tls.server_name};
   if (url->tls) {
     auto context = client_context(impl->options.tls);
     if (!context) return std::unexpected(std::move(context.error()));
