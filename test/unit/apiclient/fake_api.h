@@ -54,7 +54,7 @@ class FakeApi : public http::Handler {
   void put(const std::string& name, const std::string& value, const std::string& uid = {}) {
     const bool known = objects.contains(name);
     objects[name] = object(name, ++version, value, uid);
-    tell(known ? "MODIFIED" : "ADDED", objects[name]);
+    happen(known ? "MODIFIED" : "ADDED", objects[name]);
   }
   void erase(const std::string& name) {
     const auto found = objects.find(name);
@@ -62,11 +62,12 @@ class FakeApi : public http::Handler {
     auto last = api::read_json_object(api::resource_of<api::ConfigMap>(), found->second).value().object;
     last.metadata().resource_version = std::to_string(++version);
     objects.erase(found);
-    tell("DELETED", api::encode_json(last));
+    happen("DELETED", api::encode_json(last));
   }
-  void tell(const std::string& type, const std::string& text) {
-    send(fmt::format(R"({{"type":"{}","object":{}}})", type, text) + "\n");
+  static std::string event(const std::string& type, const std::string& text) {
+    return fmt::format(R"({{"type":"{}","object":{}}})", type, text) + "\n";
   }
+  void tell(const std::string& type, const std::string& text) { send(event(type, text)); }
   void bookmark() {
     tell("BOOKMARK",
          fmt::format(R"({{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"resourceVersion":"{}"}}}})", version));
@@ -97,11 +98,8 @@ class FakeApi : public http::Handler {
     if (request.query.get("watch")) {
       auto watch = exchange.stream({});
       const auto from = std::stoll(request.query.get("resourceVersion").value_or("0"));
-      for (const auto& [name, text] : objects) {
-        const auto read = api::read_json_object(api::resource_of<api::ConfigMap>(), text).value();
-        if (std::stoll(read.object.metadata().resource_version) > from) {
-          (void)watch.write(fmt::format(R"({{"type":"ADDED","object":{}}})", text) + "\n");
-        }
+      for (const auto& [at, text] : history) {
+        if (at > from) (void)watch.write(text);
       }
       watches.push_back(std::move(watch));
       return;
@@ -110,6 +108,7 @@ class FakeApi : public http::Handler {
   }
 
   std::map<std::string, std::string> objects;
+  std::vector<std::pair<int64_t, std::string>> history;  // what a watch from an older version is told first
   int64_t version = 10;
   std::deque<http::Answer> spoiled;  // what the next requests get instead
   std::vector<http::Stream> watches;
@@ -136,6 +135,11 @@ class FakeApi : public http::Handler {
     }
     body += fmt::format(R"(],"metadata":{{"resourceVersion":"{}","continue":"{}"}}}})", version, next);
     exchange.answer({.body = std::move(body)});
+  }
+
+  void happen(const std::string& type, const std::string& text) {
+    history.emplace_back(version, event(type, text));
+    tell(type, text);
   }
 
   LoopThread loop_;
