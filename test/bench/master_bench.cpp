@@ -15,7 +15,7 @@
 #include "apiclient/list_reader.h"
 #include "apiclient/reflector.h"
 #include "etcd/client.h"
-#include "test/bench/master_run.h"
+#include "test/master_run.h"
 #include "test/unit/http/loop_thread.h"
 
 namespace {
@@ -81,7 +81,7 @@ class Bench {
   }
 
   void start(const std::string& data, const std::string& components, std::vector<std::string> flags = {}) {
-    std::vector<std::string> argv = {test::bench_binaries() / "keelson-master",
+    std::vector<std::string> argv = {test::own_binaries() / "keelson-master",
                                      "--config",
                                      "",
                                      "--data-dir",
@@ -448,7 +448,7 @@ void scheduling(Bench& bench) {
 
 }  // namespace
 
-BOOST_AUTO_TEST_CASE(api) {
+BOOST_AUTO_TEST_CASE(the_masters_figures) {
   test::enter_own_network();
   Bench bench;
   row("what", "Kubernetes", "ours to reach", "ours");

@@ -1,7 +1,8 @@
 #pragma once
-// A master as tools/bench runs it, and what it costs: in a network of its own, which the
-// benchmark's process enters, so that nothing else is asked or heard.
+// A master run from outside by a program that talks to it itself, and what it costs: in a
+// network of its own, which the program's process enters, so that nobody else is asked or heard.
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <unistd.h>
@@ -22,17 +23,17 @@
 
 namespace keelson::test {
 
-inline constexpr const char* kBenchAddress = "192.0.2.10";
+inline constexpr const char* kMasterAddress = "192.0.2.10";
 
 // The calling thread and those it makes from now on.
 inline void enter_own_network() {
-  BOOST_REQUIRE_MESSAGE(::unshare(CLONE_NEWNET) == 0, "tools/bench needs root");
-  BOOST_REQUIRE(std::system("ip link set lo up && ip link add bench0 type dummy && "
-                            "ip address add 192.0.2.10/24 dev bench0 && ip link set bench0 up && "
+  BOOST_REQUIRE_MESSAGE(::unshare(CLONE_NEWNET) == 0, "a network of its own needs root");
+  BOOST_REQUIRE(std::system("ip link set lo up && ip link add test0 type dummy && "
+                            "ip address add 192.0.2.10/24 dev test0 && ip link set test0 up && "
                             "ip route add default via 192.0.2.1") == 0);
 }
 
-inline host::Path bench_binaries() { return std::filesystem::read_symlink("/proc/self/exe").parent_path(); }
+inline host::Path own_binaries() { return std::filesystem::read_symlink("/proc/self/exe").parent_path(); }
 
 // A child of ours, ended with it. Its output goes to a file.
 class Daemon {
@@ -50,9 +51,9 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
   pid_t pid() const { return child_ ? child_->identity.pid : 0; }
-  void stop() {
+  void stop(int signal = SIGTERM) {
     if (!child_) return;
-    (void)host::send_signal(child_->pidfd, SIGTERM);
+    (void)host::send_signal(child_->pidfd, signal);
     for (int i = 0; i < 1000 && !host::reap(child_->pidfd); ++i) {
       if (i == 900) (void)host::send_signal(child_->pidfd, SIGKILL);
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
