@@ -108,7 +108,7 @@ BOOST_AUTO_TEST_CASE(errors_name_the_field) {
              "contexts[0].context.cluster: there is no \"gone\" among the clusters");
   BOOST_TEST(refusal(replaced("user: files}", "user: gone}")) ==
              "contexts[0].context.user: there is no \"gone\" among the users");
-  BOOST_TEST(refusal(replaced("S0VZCg==", "%%%"), "inline") == "users[1].user.client-key-data: not base64");
+  BOOST_TEST(refusal(replaced("S0VZCg==", "'%%%'"), "inline") == "users[1].user.client-key-data: not base64");
   BOOST_TEST(refusal(replaced("https://127.0.0.1:6443", "gopher://x")).starts_with("clusters[0].cluster.server: "));
   BOOST_TEST(refusal(replaced("https://127.0.0.1:6443", "https://x/prefix")) ==
              "clusters[0].cluster.server: a path is not supported");
