@@ -118,23 +118,32 @@ class FakeApi : public http::Handler {
   http::Request last;
 
  private:
+  // A page belongs to one version: "version/last name", and Expired when that is over.
   void list(const http::Request& request, http::Exchange exchange) {
     const auto limit = static_cast<size_t>(request.query.number("limit").value().value_or(0));
-    std::string body = R"({"kind":"ConfigMapList","apiVersion":"v1","items":[)";
+    std::string after = request.query.get("continue").value_or("");
+    if (const auto slash = after.find('/'); slash != std::string::npos) {
+      if (after.substr(0, slash) != std::to_string(version)) return exchange.answer(expired());
+      after.erase(0, slash + 1);
+    }
+    std::string body = R"({"kind":"ConfigMapList","apiVersion":"v1","items":[)", last, next;
     size_t count = 0;
-    std::string next;
     for (const auto& [name, text] : objects) {
-      if (name <= request.query.get("continue").value_or("")) continue;
+      if (name <= after) continue;
       if (limit > 0 && count == limit) {
-        next = last_listed_;
+        next = fmt::format("{}/{}", version, last);
         break;
       }
       if (count++ > 0) body += ",";
       body += text;
-      last_listed_ = name;
+      last = name;
     }
     body += fmt::format(R"(],"metadata":{{"resourceVersion":"{}","continue":"{}"}}}})", version, next);
     exchange.answer({.body = std::move(body)});
+  }
+  static http::Answer expired() {
+    return {.status = 410,
+            .body = R"({"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410})"};
   }
 
   void happen(const std::string& type, const std::string& text) {
@@ -145,7 +154,6 @@ class FakeApi : public http::Handler {
   LoopThread loop_;
   http::ServerOptions options_;
   std::unique_ptr<http::Server> server_;
-  std::string last_listed_;
 };
 
 inline http::Answer status_answer(int code, const std::string& reason, const std::string& message) {
