@@ -9,8 +9,10 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "host/bpf.h"
 #include "host/file.h"
@@ -70,7 +72,13 @@ Yard::~Yard() {
   enter(unified_mount().string() + home_cgroup_);
   std::error_code error;
   std::filesystem::remove_all(directory, error);
-  BOOST_CHECK_MESSAGE(rmdir(cgroup.c_str()) == 0, "left: " << cgroup << ": " << std::strerror(errno));
+  // A thread that was joined a moment ago may not have left its cgroup yet.
+  bool removed = false;
+  for (int i = 0; i < 200 && !removed; ++i) {
+    removed = rmdir(cgroup.c_str()) == 0;
+    if (!removed) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  BOOST_CHECK_MESSAGE(removed, "left: " << cgroup);
 }
 
 proxy::Settings Yard::settings() const {
