@@ -184,6 +184,7 @@ host::Status AnyReflector::Impl::take_page(const std::string& chunk) {
     const bool same = known != objects.end() && !item.metadata().resource_version.empty() &&
                       known->second->metadata().resource_version == item.metadata().resource_version &&
                       known->second->metadata().uid == item.metadata().uid;
+    if (options.trim && !same) options.trim(item);
     listed.insert_or_assign(std::move(key),
                             same ? known->second : std::make_shared<const api::AnyObject>(std::move(item)));
   });
@@ -291,6 +292,7 @@ void AnyReflector::Impl::take_event(std::string_view line) {
   if (type != "BOOKMARK" && metadata.name.empty()) return garbage("it has no name");
   answer->useful = true;
   backoff.reset();
+  if (options.trim) options.trim(read->object);
   if (type == "ADDED" || type == "MODIFIED") {
     apply_changed(std::make_shared<const api::AnyObject>(std::move(read->object)));
   } else if (type == "DELETED") {

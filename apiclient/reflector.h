@@ -27,6 +27,9 @@ struct ReflectorOptions {
   std::string namespace_;  // empty: all
   std::string label_selector, field_selector;
   int page = 500;
+  // Takes off what nobody here will ask for, before an object is kept and told: of ten thousand
+  // Pods most of the memory. Names, uid and version have to stay.
+  std::function<void(api::AnyObject&)> trim;
   // The server ends a watch after it, to begin again; the same watch is given up as dead
   // when it has been silent past its end for `patience`. Each is lengthened by up to its
   // half, at random, so that not everybody comes back at once.
