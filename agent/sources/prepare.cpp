@@ -50,7 +50,8 @@ bool usable_uid(std::string_view uid) {
 void give_identity(api::Pod& pod, const Rules& rules, std::string_view source) {
   pod.spec.node_name = rules.node_name;
   auto& annotations = pod.metadata.annotations;
-  for (const auto ours : {kConfigSource, kConfigHash, kConfigSeen}) annotations.erase(std::string(ours));
+  for (const auto ours : {kConfigSource, kConfigHash, kConfigSeen, api::kConfigMirror})
+    annotations.erase(std::string(ours));
 
   api::Pod content;
   content.metadata.name = pod.metadata.name;
@@ -65,10 +66,16 @@ void give_identity(api::Pod& pod, const Rules& rules, std::string_view source) {
   if (pod.metadata.uid.empty()) pod.metadata.uid = hash;
 }
 
-// What an API server keeps for itself says nothing of what is wanted.
-void drop_observations(api::Object& object) {
+// What an API server keeps for itself says nothing of what is wanted; except that a Pod
+// which is over is not to be run again, be it after a reboot.
+void drop_observations(api::Object& object, std::string_view source) {
   api::metadata_of(object).managed_fields.clear();
-  if (auto* pod = std::get_if<api::Pod>(&object)) pod->status = {};
+  if (auto* pod = std::get_if<api::Pod>(&object)) {
+    const bool over = api::is_over(*pod) && (source == "apiserver" || source == "etcd");
+    auto phase = over ? std::move(pod->status.phase) : std::string();
+    pod->status = {};
+    pod->status.phase = std::move(phase);
+  }
   if (auto* service = std::get_if<api::Service>(&object)) service->status = {};
 }
 
@@ -96,8 +103,11 @@ class Preparation {
 
  private:
   void take(api::Decoded decoded) {
+    // The master writes what stands for our own static Pods beside those to be run.
+    if (const auto* pod = std::get_if<api::Pod>(&decoded.object); source_ == "etcd" && pod && api::is_mirror(*pod))
+      return;
     api::set_defaults(decoded.object);
-    drop_observations(decoded.object);
+    drop_observations(decoded.object, source_);
     PreparedObject result;
     result.key = api::key_of(decoded.object);
     const std::string name = api::to_string(result.key);

@@ -11,6 +11,7 @@
 #include "agent/sources/manifest_source.h"
 #include "agent/sources/policy.h"
 #include "api/object.h"
+#include "api/static_pod.h"
 
 namespace keelson::sources {
 
@@ -52,9 +53,7 @@ Prepared prepare(const Rules& rules, std::string_view source, DocumentPtr docume
 // defaulted spec, in the shape of a UUID, and it is the uid of a pod that has none. It
 // does not cover the document's name: moving a manifest to another file restarts nothing.
 // config.seen is when this hash was first seen here; the ledger sets it.
-inline constexpr std::string_view kConfigSource = "kubernetes.io/config.source";
-inline constexpr std::string_view kConfigHash = "kubernetes.io/config.hash";
-inline constexpr std::string_view kConfigSeen = "kubernetes.io/config.seen";
+using api::kConfigHash, api::kConfigSeen, api::kConfigSource;
 
 // A manifest seldom has a creation time: an object without one has that of the version before it
 // (nullptr: none), or `now`. Pods are left alone: one begins anew whenever it is replaced.
