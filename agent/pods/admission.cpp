@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "agent/pods/container_spec.h"
+#include "api/query.h"
+#include "api/static_pod.h"
 
 namespace keelson::pods {
 namespace {
@@ -13,6 +17,45 @@ Rejection out_of(const char* resource, int64_t requested, int64_t used, int64_t 
   return {fmt::format("OutOf{}", resource),
           fmt::format("Pod was rejected: Node didn't have enough resource: {}, requested: {}, used: {}, capacity: {}",
                       resource, requested, used, capacity)};
+}
+
+bool tolerates(const api::PodSpec& spec, const api::Taint& taint) {
+  return std::ranges::any_of(spec.tolerations, [&](const api::Toleration& toleration) {
+    if (!toleration.effect.empty() && toleration.effect != taint.effect) return false;
+    if (toleration.key.empty()) return toleration.operator_ == "Exists";
+    if (toleration.key != taint.key) return false;
+    return toleration.operator_ == "Exists" || toleration.value == taint.value;
+  });
+}
+
+// One requirement of a node selector term, of labels or of fields.
+bool meets(const api::NodeSelectorRequirement& requirement, const std::map<std::string, std::string>& values) {
+  using Operator = api::LabelRequirement::Operator;
+  static const std::map<std::string, Operator> kOperators = {
+      {"In", Operator::in},      {"NotIn", Operator::not_in}, {"Exists", Operator::exists},
+      {"Gt", Operator::greater}, {"Lt", Operator::less},      {"DoesNotExist", Operator::does_not_exist}};
+  const auto op = kOperators.find(requirement.operator_);
+  if (op == kOperators.end()) return false;
+  auto sorted = requirement.values;
+  std::ranges::sort(sorted);
+  return api::LabelQuery{{{requirement.key, op->second, std::move(sorted)}}}.matches(values);
+}
+
+bool chooses_node(const api::PodSpec& spec, const std::string& name, const std::map<std::string, std::string>& labels) {
+  for (const auto& [key, value] : spec.node_selector) {
+    const auto found = labels.find(key);
+    if (found == labels.end() || found->second != value) return false;
+  }
+  if (!spec.affinity || !spec.affinity->node_affinity ||
+      !spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution)
+    return true;
+  const auto& selector = *spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution;
+  const std::map<std::string, std::string> fields = {{"metadata.name", name}};
+  return std::ranges::any_of(selector.node_selector_terms, [&](const api::NodeSelectorTerm& term) {
+    const bool asks = !term.match_expressions.empty() || !term.match_fields.empty();
+    return asks && std::ranges::all_of(term.match_expressions, [&](const auto& one) { return meets(one, labels); }) &&
+           std::ranges::all_of(term.match_fields, [&](const auto& one) { return meets(one, fields); });
+  });
 }
 
 }  // namespace
@@ -37,6 +80,7 @@ std::optional<Rejection> Admission::admit(const api::Pod& pod, bool forced) {
     }
   }
   if (!forced) {
+    if (auto wrong = out_of_place(pod)) return wrong;
     for (const auto& port : claim.ports) {
       auto [from, to] = port_claims_.equal_range(port.number);
       for (auto it = from; it != to; ++it) {
@@ -61,6 +105,27 @@ std::optional<Rejection> Admission::admit(const api::Pod& pod, bool forced) {
   memory_bytes_ += claim.memory_bytes;
   for (const auto& port : claim.ports) port_claims_.emplace(port.number, pod.metadata.uid);
   claims_.emplace(pod.metadata.uid, std::move(claim));
+  return std::nullopt;
+}
+
+void Admission::set_node(std::map<std::string, std::string> labels, std::vector<api::Taint> taints) {
+  labels_ = std::move(labels);
+  taints_ = std::move(taints);
+}
+
+std::optional<Rejection> Admission::out_of_place(const api::Pod& pod) const {
+  if (!labels_) return std::nullopt;
+  const auto failed = [](const char* predicate, const char* why) {
+    return Rejection{predicate, fmt::format("Pod was rejected: Predicate {} failed: {}", predicate, why)};
+  };
+  if (!chooses_node(pod.spec, node_.name, *labels_))
+    return failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
+  if (api::is_static(pod)) return std::nullopt;
+  for (const auto& taint : taints_) {
+    // NoSchedule is the scheduler's: one that is bound all the same was bound by somebody who knows.
+    if (taint.effect == "NoExecute" && !tolerates(pod.spec, taint))
+      return failed("TaintToleration", "node(s) had untolerated taint(s)");
+  }
   return std::nullopt;
 }
 

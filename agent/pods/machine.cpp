@@ -117,12 +117,14 @@ class Step {
   void handle(const event::Blocked& blocked) {
     if (state_.stage != Stage::pending) return;
     state_.waiting_reason = blocked.reason;
-    state_.waiting_message = blocked.message;
+    if (std::exchange(state_.waiting_message, blocked.message) == blocked.message) return;
+    tell(true, blocked.reason.empty() ? "FailedMount" : blocked.reason, blocked.message);
   }
 
   void handle(const event::Rejected& rejected) {
     if (state_.stage != Stage::pending) return;
     log(true, fmt::format("rejected: {}: {}", rejected.reason, rejected.message));
+    tell(true, rejected.reason, rejected.message);
     state_.final_reason = rejected.reason;
     state_.final_message = rejected.message;
     state_.stage = Stage::finished;
@@ -148,6 +150,7 @@ class Step {
     if (!running_stage()) return;
     state_.waiting_message = failed.message;
     log(true, failed.message);
+    tell(true, "FailedMount", failed.message);
     retry(TimerId::Kind::volumes, state_.volumes_backoff);
   }
 
@@ -163,6 +166,7 @@ class Step {
     if (!running_stage()) return;
     state_.waiting_message = fmt::format("Failed to create pod sandbox: {}", failed.message);
     log(true, fmt::format("sandbox failed: {}", failed.message));
+    tell(true, "FailedCreatePodSandBox", state_.waiting_message);
     retry(TimerId::Kind::sandbox, state_.setup_backoff);
   }
 
@@ -180,6 +184,7 @@ class Step {
     state_.lost_at = now_.steady;
     if (state_.stage == Stage::pending) return;
     if (unable_to_start_over()) return;
+    tell(false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
     state_.stage = Stage::setup;
     forget_progress(state_);
   }
@@ -196,6 +201,7 @@ class Step {
     if (!running_stage() || state_.sandbox_dead) return;
     state_.waiting_message = fmt::format("Failed to create pod sandbox: {}", failed.message);
     log(true, fmt::format("network failed: {}", failed.message));
+    tell(true, "FailedCreatePodSandBox", state_.waiting_message);
     retry(TimerId::Kind::network, state_.setup_backoff);
   }
 
@@ -244,6 +250,7 @@ class Step {
     log(true, fmt::format("container {}: {}: {}", plan_.containers[image.container].name, image.reason, image.message));
     container.image_reason = image.reason;
     container.image_message = image.message;
+    tell_image_failure(image);
     grow(container.image_backoff, plan_.timing.image_backoff, plan_.timing.image_backoff_max);
     container.image_backoff.updated = now_.steady;
     auto wait = container.image_backoff.delay;
@@ -278,6 +285,8 @@ class Step {
     container.exit.reset();
     log(false,
         fmt::format("container {}: started, attempt {}", plan_.containers[started.container].name, started.attempt));
+    tell(started.container, false, "Started",
+         fmt::format("Started container {}", plan_.containers[started.container].name));
     if (plan_.containers[started.container].post_start && running_stage()) {
       container.hooking = true;
       effects_.emplace_back(effect::RunHook{started.container, started.attempt, Hook::post_start, Duration::zero()});
@@ -297,6 +306,7 @@ class Step {
     container.image = Image::ready;
     container.config_reason = refused.reason;
     container.config_message = refused.message;
+    tell(refused.container, true, "Failed", fmt::format("Error: {}", refused.message));
     arm({TimerId::Kind::backoff, refused.container}, now_.steady + plan_.timing.crash_backoff);
   }
 
@@ -319,7 +329,10 @@ class Step {
     const auto& name = plan_.containers[done.container].name;
     if (done.hook == Hook::pre_stop) {
       if (container.halt != Halt::hook) return;
-      if (!done.error.empty()) log(true, fmt::format("container {}: preStop hook: {}, ignoring", name, done.error));
+      if (!done.error.empty()) {
+        log(true, fmt::format("container {}: preStop hook: {}, ignoring", name, done.error));
+        tell(done.container, true, "FailedPreStopHook", "PreStopHook failed");
+      }
       after_hook(done.container);
       return;
     }
@@ -329,7 +342,8 @@ class Step {
       settle_in(done.container);
     } else if (container.halt == Halt::none) {
       log(true, fmt::format("container {}: postStart hook: {}; it is killed", name, done.error));
-      begin_halt(done.container, plan_.grace);
+      tell(done.container, true, "FailedPostStartHook", "PostStartHook failed");
+      begin_halt(done.container, plan_.grace, "FailedPostStartHook");
     }
   }
 
@@ -347,14 +361,16 @@ class Step {
         } else if (running_stage() && container.halt == Halt::none) {
           log(true, fmt::format("container {}: startup probe failed; it is killed", plan.name));
           container.restart_anyway = true;
-          begin_halt(probed.container, plan.startup_grace);
+          begin_halt(probed.container, plan.startup_grace,
+                     fmt::format("Container {} failed startup probe, will be restarted", plan.name));
         }
         break;
       case ProbeKind::liveness:
         if (!probed.success && running_stage() && container.halt == Halt::none) {
           log(true, fmt::format("container {}: liveness probe failed; it is killed", plan.name));
           container.restart_anyway = true;
-          begin_halt(probed.container, plan.liveness_grace);
+          begin_halt(probed.container, plan.liveness_grace,
+                     fmt::format("Container {} failed liveness probe, will be restarted", plan.name));
         }
         break;
     }
@@ -415,6 +431,22 @@ class Step {
   bool running_stage() const { return state_.stage == Stage::setup || state_.stage == Stage::active; }
 
   void log(bool warning, std::string text) { effects_.emplace_back(effect::Log{warning, std::move(text)}); }
+  void tell(std::optional<size_t> container, bool warning, std::string reason, std::string message) {
+    effects_.emplace_back(effect::Tell{container, warning, std::move(reason), std::move(message)});
+  }
+  void tell(bool warning, std::string reason, std::string message) {
+    tell(std::nullopt, warning, std::move(reason), std::move(message));
+  }
+  // kubelet says what went wrong, and again by the reason that the status shows.
+  void tell_image_failure(const event::ImageFailed& image) {
+    auto i = image.container;
+    if (image.reason == "ErrImagePull") {
+      tell(i, true, "Failed", fmt::format("Failed to pull image \"{}\": {}", plan_.containers[i].image, image.message));
+    } else {
+      tell(i, true, image.reason == "ErrImageNeverPull" ? image.reason : "InspectFailed", image.message);
+    }
+    tell(i, true, "Failed", fmt::format("Error: {}", image.reason));
+  }
   void arm(TimerId id, TimePoint at) { effects_.emplace_back(effect::ArmTimer{id, at}); }
   void cancel(TimerId id) { effects_.emplace_back(effect::CancelTimer{id}); }
   void retry(TimerId::Kind kind, Backoff& backoff) {
@@ -513,6 +545,8 @@ class Step {
       container.image_reason = "ImagePullBackOff";
       container.image_message = fmt::format("Back-off pulling image \"{}\": ErrImagePull: {}",
                                             plan_.containers[i].image, container.image_message);
+      tell(i, false, "BackOff", fmt::format("Back-off pulling image \"{}\"", plan_.containers[i].image));
+      tell(i, true, "Failed", "Error: ImagePullBackOff");
     }
     arm({TimerId::Kind::image, i}, due);
   }
@@ -534,6 +568,7 @@ class Step {
           log(false, fmt::format("container {}: back-off {} s before it is restarted", plan_.containers[i].name,
                                  std::chrono::duration_cast<seconds>(container.backoff.delay).count()));
           container.backing_off = true;
+          tell(i, true, "BackOff", fmt::format("Back-off restarting failed container {}", plan_.containers[i].name));
           arm({TimerId::Kind::backoff, i}, container.exited_at + container.backoff.delay);
         }
         return;
@@ -578,6 +613,7 @@ class Step {
                     exit.message.empty() ? "" : ": ", exit.message));
     if (container.run == Run::starting && container.exit) container.previous = std::move(container.exit);
     if (exit.started_at_us == 0 && container.run == Run::running) exit.started_at_us = container.started_at_us;
+    if (exit.reason == "StartError") tell(i, true, "Failed", fmt::format("Error: {}", exit.message));
     container.completed = plan.role == Role::init && exit.code == 0;
     container.exit = std::move(exit);
     container.run = Run::exited;
@@ -629,6 +665,7 @@ class Step {
 
   void fail(const std::string& reason, const std::string& message, std::optional<Duration> grace = {}) {
     log(true, fmt::format("failed: {}: {}", reason, message));
+    tell(reason != "DeadlineExceeded", reason, message);
     state_.final_reason = reason;
     state_.final_message = message;
     begin_stop(grace.value_or(plan_.grace));
@@ -661,8 +698,10 @@ class Step {
     }
   }
 
-  void begin_halt(size_t i, Duration grace) {
+  // `why` is what the event says; "": that the pod stops.
+  void begin_halt(size_t i, Duration grace, const std::string& why = "") {
     auto& container = state_.containers[i];
+    tell(i, false, "Killing", why.empty() ? fmt::format("Stopping container {}", plan_.containers[i].name) : why);
     container.halt_by = now_.steady + grace;
     if (grace <= Duration::zero()) {
       send_kill(i);
@@ -731,6 +770,7 @@ class Step {
         break;
       case Halt::term:
         log(true, fmt::format("container {}: still runs after the grace period; it is killed", name));
+        tell(i, true, "ExceededGracePeriod", "Container runtime did not kill the pod within specified grace period.");
         send_kill(i);
         break;
       case Halt::kill:

@@ -307,12 +307,17 @@ struct Log {
   bool warning;
   std::string text;
 };
+struct Tell {  // an Event of Kubernetes', in kubelet's words
+  std::optional<size_t> container;
+  bool warning;
+  std::string reason, message;
+};
 }  // namespace effect
 
 using Effect = std::variant<effect::PrepareVolumes, effect::StartSandbox, effect::AttachNetwork, effect::DetachNetwork,
                             effect::RemoveSandbox, effect::ResolveImage, effect::StartContainer, effect::Signal,
                             effect::RunHook, effect::StartProbes, effect::StopProbes, effect::ArmTimer,
-                            effect::CancelTimer, effect::RemoveFiles, effect::Log>;
+                            effect::CancelTimer, effect::RemoveFiles, effect::Log, effect::Tell>;
 
 struct Transition {
   State state;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "api/codec.h"
+#include "api/static_pod.h"
 #include "host/log.h"
 
 namespace keelson::pods {
@@ -35,6 +36,15 @@ void take(const std::vector<api::Desired<T>>& desired, std::map<NamespacedName, 
     changed.emplace_back(kind, entry.first);
     return true;
   });
+}
+
+// Tolerations may be added to a running pod, and are nothing to the pod itself.
+bool same_work(const api::PodSpec& a, const api::PodSpec& b) {
+  if (a == b) return true;
+  if (a.tolerations == b.tolerations) return false;
+  auto other = b;
+  other.tolerations = a.tolerations;
+  return a == other;
 }
 
 // The machine's, where nobody has said otherwise.
@@ -98,6 +108,10 @@ void Pods::apply(const api::DesiredState& desired) {
   reconcile(desired);
 }
 
+void Pods::set_node(std::map<std::string, std::string> labels, std::vector<api::Taint> taints) {
+  admission_.set_node(std::move(labels), std::move(taints));
+}
+
 void Pods::set_services(const std::vector<api::Service>& services) {
   objects_.services.clear();
   for (const auto& service : services) objects_.services[service.metadata.namespace_].push_back(service);
@@ -120,7 +134,7 @@ void Pods::reconcile(const api::DesiredState& desired) {
     auto found = wanted.find(name);
     const auto* pod = found == wanted.end() ? nullptr : found->second;
     bool same = pod != nullptr && !pod->metadata.deletion_timestamp && pod->metadata.uid == slot.worker->uid() &&
-                pod->spec == slot.worker->pod().spec;
+                same_work(pod->spec, slot.worker->pod().spec);
     bool stopping = slot.worker->state().forget;
     if (same && !stopping) {
       slot.next.reset();
@@ -132,11 +146,14 @@ void Pods::reconcile(const api::DesiredState& desired) {
       continue;
     }
     slot.next.reset();
-    if (pod != nullptr && !pod->metadata.deletion_timestamp) slot.next = *pod;
-    if (stopping) continue;
+    if (pod != nullptr && !pod->metadata.deletion_timestamp && !api::is_over(*pod)) slot.next = *pod;
     std::optional<Duration> grace;
-    if (pod != nullptr && pod->metadata.deletion_grace_period_seconds)
+    if (pod != nullptr && pod->metadata.uid == slot.worker->uid() && pod->metadata.deletion_grace_period_seconds)
       grace = std::chrono::seconds(*pod->metadata.deletion_grace_period_seconds);
+    if (stopping) {
+      if (grace) slot.worker->send(event::Terminate{grace});  // `kubectl delete --now`, after all
+      continue;
+    }
     host::log_info("pod {}/{}: {}", name.first, name.second, slot.next ? "replaced" : "removed");
     slot.publish_anyway = true;  // with its deletionTimestamp
     slot.worker->send(event::Terminate{grace});
@@ -150,7 +167,7 @@ void Pods::reconcile(const api::DesiredState& desired) {
     if (concerned) worker->config_changed();
   }
   for (const auto& [name, pod] : wanted) {
-    if (slots_.contains(name) || pod->metadata.deletion_timestamp) continue;
+    if (slots_.contains(name) || pod->metadata.deletion_timestamp || api::is_over(*pod)) continue;
     auto& slot = slots_[name];
     install(slot, *pod, nullptr);
     admit(*slot.worker);
@@ -168,7 +185,7 @@ void Pods::adopt(const std::map<NamespacedName, const api::Pod*>& wanted) {
     std::optional<api::Pod> before;
     if (auto decoded = api::decode_json<api::Pod>(pod.spec.manifest)) before = std::move(*decoded);
     bool same = found != wanted.end() && found->second->metadata.uid == pod.spec.uid &&
-                (!before || before->spec == found->second->spec);
+                (!before || same_work(before->spec, found->second->spec));
     if (!same) {
       others.emplace_back(&pod, std::move(before));
       continue;
@@ -208,7 +225,8 @@ void Pods::install(Slot& slot, api::Pod pod, const api::RecoveredPod* recovered)
 
 void Pods::admit(Worker& worker) {
   if (auto rejection = admission_.admit(worker.pod())) {
-    rejected_.push_back(worker.uid());
+    // The API's controllers make another one for it, elsewhere; a manifest has nobody who would.
+    if (api::is_static(worker.pod())) rejected_.push_back(worker.uid());
     worker.send(event::Rejected{rejection->reason, rejection->message});
     return;
   }
@@ -327,6 +345,8 @@ void Pods::attached(Worker& worker, const api::Sandbox& sandbox, const std::vect
   listener_.sandbox_started(worker.uid(), sandbox, ips);
 }
 
+void Pods::noted(Worker& worker, Note note) { listener_.pod_noted(worker.pod(), note); }
+
 void Pods::detached(Worker& worker) { listener_.sandbox_gone(worker.uid()); }
 
 void Pods::remove_files(Worker& worker) {
@@ -375,14 +395,14 @@ void Pods::flush() {
       admission_.release(slot.worker->uid());
       released = true;
     }
-    if (stage != Stage::gone) {
-      auto pod = slot.worker->render(slot.published);
-      if (!slot.publish_anyway && pod.status == slot.published) continue;
+    // How its containers ended is told before it goes.
+    auto pod = slot.worker->render(slot.published);
+    if (slot.publish_anyway || pod.status != slot.published) {
       slot.publish_anyway = false;
       slot.published = pod.status;
       listener_.pod_changed(pod);
-      continue;
     }
+    if (stage != Stage::gone) continue;
     by_uid_.erase(slot.worker->uid());
     auto next = std::exchange(slot.next, std::nullopt);
     listener_.pod_removed(name.first, name.second);

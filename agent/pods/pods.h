@@ -41,6 +41,8 @@ class PodsListener {
   virtual void sandbox_started(const std::string& uid, const api::Sandbox& sandbox,
                                const std::vector<std::string>& ips) = 0;
   virtual void sandbox_gone(const std::string& uid) = 0;
+  // Something worth an Event, as it happens.
+  virtual void pod_noted(const api::Pod& pod, const Note& note) = 0;
 };
 
 // The interfaces that pods are made with; borrowed, they outlive Pods.
@@ -68,6 +70,8 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
   // For the environment of containers started from now on: before the first apply(),
   // or the first containers know no Services.
   void set_services(const std::vector<api::Service>& services);
+  // In a cluster: what the Node object says, which a new pod must fit.
+  void set_node(std::map<std::string, std::string> labels, std::vector<api::Taint> taints);
   // Drain: stops every pod gracefully and calls back when all are gone; nothing is
   // started from now on.
   void stop_all(std::function<void()> done);
@@ -102,6 +106,7 @@ class Pods : public api::PodRuntimeEvents, private WorkerOwner {
   void state_changed(Worker& worker) override;
   void attached(Worker& worker, const api::Sandbox& sandbox, const std::vector<std::string>& ips) override;
   void detached(Worker& worker) override;
+  void noted(Worker& worker, Note note) override;
   void remove_files(Worker& worker) override;
 
   void reconcile(const api::DesiredState& desired);

@@ -8,13 +8,15 @@ namespace keelson::pods {
 
 using std::chrono::seconds;
 
-Prober::Prober(Scheduler& scheduler, Checks& checks, const api::Container& spec, Target target, Verdict verdict)
+Prober::Prober(Scheduler& scheduler, Checks& checks, const api::Container& spec, Target target, Verdict verdict,
+               Failure failure)
     : scheduler_(scheduler),
       checks_(checks),
       ports_(spec.ports),
       target_(std::move(target)),
       created_(scheduler.now().steady),
-      verdict_(std::move(verdict)) {
+      verdict_(std::move(verdict)),
+      failure_(std::move(failure)) {
   auto add = [&](ProbeKind kind, const api::Box<api::Probe>& probe) {
     if (probe) lines_.push_back({.kind = kind, .probe = *probe, .verdict = {}, .timer = nullptr});
   };
@@ -65,6 +67,7 @@ void Prober::answered(size_t index, TimePoint asked, const CheckResult& result) 
   if (!line.timer) return;  // no longer asked
   bool decides = target_.adopted && !line.answered && line.kind == ProbeKind::readiness;
   line.answered = true;
+  if (!result.success && failure_) failure_(line.kind, result.output);
   line.successes = result.success ? line.successes + 1 : 0;
   line.failures = result.success ? 0 : line.failures + 1;
   int needed = result.success ? line.probe.success_threshold.value_or(1) : line.probe.failure_threshold.value_or(3);

@@ -29,8 +29,12 @@ class Prober {
     bool started = false;  // its startup probe has passed already
   };
   using Verdict = std::function<void(ProbeKind kind, bool success, const std::string& output)>;
+  // Each answer that is no success, before the verdict that may come of it. It must not
+  // destroy the prober.
+  using Failure = std::function<void(ProbeKind kind, const std::string& output)>;
 
-  Prober(Scheduler& scheduler, Checks& checks, const api::Container& spec, Target target, Verdict verdict);
+  Prober(Scheduler& scheduler, Checks& checks, const api::Container& spec, Target target, Verdict verdict,
+         Failure failure = {});
 
   // The container is being stopped: only readiness is still asked.
   void keep_readiness_only();
@@ -55,6 +59,7 @@ class Prober {
   const Target target_;
   const TimePoint created_;
   Verdict verdict_;
+  Failure failure_;
   std::vector<Line> lines_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // weakly held by checks in flight
 };

@@ -117,7 +117,7 @@ std::string phase_of(const Plan& plan, const State& state) {
     }
   }
   if (init_failed) return "Failed";
-  bool ended = state.stage == Stage::finished;
+  bool ended = state.stage == Stage::finished || state.stage == Stage::gone;
   if (ended && counts.running == 0) {
     return counts.stopped > 0 && counts.waiting == 0 && counts.stopped == counts.succeeded ? "Succeeded" : "Failed";
   }

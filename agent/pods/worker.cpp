@@ -412,6 +412,7 @@ void Worker::perform(const effect::ResolveImage& resolve) {
   auto i = resolve.container;
   const auto& spec = spec_of(i);
   auto found = around_.images.find(spec.image);
+  const auto asked = around_.scheduler.now().steady;
   auto use = [i](Worker& self, api::ImageInfo image) {
     self.images_[i].shown = shown_image(image, self.spec_of(i).image);
     self.images_[i].found = std::move(image);
@@ -426,6 +427,7 @@ void Worker::perform(const effect::ResolveImage& resolve) {
     return;
   }
   if (found && spec.image_pull_policy != "Always") {
+    tell(i, false, "Pulled", fmt::format("Container image \"{}\" already present on machine", spec.image));
     use(*this, std::move(*found));
     return;
   }
@@ -436,9 +438,11 @@ void Worker::perform(const effect::ResolveImage& resolve) {
     return;
   }
   host::log_info("{}: container {}: pulling image {}", name(), spec.name, spec.image);
+  tell(i, false, "Pulling", fmt::format("Pulling image \"{}\"", spec.image));
   around_.images.pull(spec.image, pull_credentials(pod_, around_.objects),
-                      guarded([i, use](Worker& self, host::Result<api::ImageInfo> pulled) {
+                      guarded([i, use, asked](Worker& self, host::Result<api::ImageInfo> pulled) {
                         if (pulled) {
+                          self.tell_pulled(i, *pulled, self.around_.scheduler.now().steady - asked);
                           use(self, std::move(*pulled));
                         } else {
                           self.send(event::ImageFailed{i, "ErrImagePull", pulled.error().message});
@@ -515,6 +519,7 @@ void Worker::launch(size_t i, uint32_t attempt, api::ContainerSpec spec) {
   around_.runtime.start_container(
       std::move(spec), guarded([i, attempt](Worker& self, host::Result<api::StartedContainer> started) {
         if (started) {
+          self.tell(i, false, "Created", fmt::format("Created container: {}", self.plan_.containers[i].name));
           self.send(event::ContainerStarted{i, attempt, started->started_at_us});
           return;
         }
@@ -585,8 +590,14 @@ void Worker::perform(const effect::StartProbes& start) {
     }
     self->send(event::Probed{i, attempt, kind, success});
   };
-  probers_[start.container] =
-      std::make_unique<Prober>(around_.scheduler, around_.checks, container, std::move(target), std::move(verdict));
+  auto failure = [weak = weak_from_this(), i = start.container](ProbeKind kind, const std::string& output) {
+    constexpr const char* kNames[] = {"Startup", "Liveness", "Readiness"};
+    if (auto self = weak.lock()) {
+      self->tell(i, true, "Unhealthy", fmt::format("{} probe failed: {}", kNames[static_cast<size_t>(kind)], output));
+    }
+  };
+  probers_[start.container] = std::make_unique<Prober>(around_.scheduler, around_.checks, container, std::move(target),
+                                                       std::move(verdict), std::move(failure));
 }
 
 void Worker::perform(const effect::StopProbes& stop) {
@@ -610,6 +621,30 @@ void Worker::perform(const effect::CancelTimer& cancel) { timers_.erase(cancel.i
 void Worker::perform(const effect::Log& log) {
   auto line = fmt::format("{}: {}", name(), log.text);
   host::log_line(log.warning ? host::LogLevel::warning : host::LogLevel::info, line);
+}
+
+void Worker::perform(const effect::Tell& what) {
+  if (what.container) return tell(*what.container, what.warning, what.reason, what.message);
+  around_.owner.noted(*this, {.warning = what.warning, .reason = what.reason, .message = what.message});
+}
+
+void Worker::tell(size_t container, bool warning, std::string reason, std::string message) {
+  const auto* list = container < pod_.spec.init_containers.size() ? "initContainers" : "containers";
+  // kubelet names the pod in this one; the machine does not know it.
+  if (reason == "BackOff" && warning) {
+    message += fmt::format(" in pod {}_{}({})", pod_.metadata.name, pod_.metadata.namespace_, uid());
+  }
+  around_.owner.noted(*this, {.field_path = fmt::format("spec.{}{{{}}}", list, plan_.containers[container].name),
+                              .warning = warning,
+                              .reason = std::move(reason),
+                              .message = std::move(message)});
+}
+
+void Worker::tell_pulled(size_t container, const api::ImageInfo& image, Duration took) {
+  const auto seconds = std::chrono::duration<double>(took).count();
+  tell(container, false, "Pulled",
+       fmt::format("Successfully pulled image \"{}\" in {:.3f}s ({:.3f}s including waiting). Image size: {} bytes.",
+                   spec_of(container).image, seconds, seconds, image.size));
 }
 
 // ---- status

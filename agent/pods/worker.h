@@ -31,6 +31,13 @@ namespace keelson::pods {
 
 class Worker;
 
+// What becomes an Event: Kubernetes' reasons and words.
+struct Note {
+  std::string field_path;  // "spec.containers{web}"; "" for the pod as a whole
+  bool warning = false;
+  std::string reason, message;
+};
+
 // Who keeps the workers. None of these may destroy the worker at once.
 class WorkerOwner {
  public:
@@ -38,6 +45,8 @@ class WorkerOwner {
   virtual void state_changed(Worker& worker) = 0;
   virtual void attached(Worker& worker, const api::Sandbox& sandbox, const std::vector<std::string>& ips) = 0;
   virtual void detached(Worker& worker) = 0;
+  // Something worth an Event has happened to the pod, or to the container at that path of its spec.
+  virtual void noted(Worker& worker, Note note) = 0;
   // What this room made for the pod is to go; the worker is about to.
   virtual void remove_files(Worker& worker) = 0;
 };
@@ -100,6 +109,9 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void perform(const effect::CancelTimer&);
   void perform(const effect::RemoveFiles&);
   void perform(const effect::Log&);
+  void perform(const effect::Tell&);
+  void tell(size_t container, bool warning, std::string reason, std::string message);
+  void tell_pulled(size_t container, const api::ImageInfo& image, Duration took);
 
   void write_files();
   void refresh_volumes();

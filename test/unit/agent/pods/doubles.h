@@ -283,7 +283,11 @@ class Recorder : public PodsListener {
     sandboxes[uid] = ips;
   }
   void sandbox_gone(const std::string& uid) override { sandboxes.erase(uid); }
+  void pod_noted(const api::Pod& pod, const Note& note) override {
+    notes[pod.metadata.name].push_back(note.reason + ": " + note.message);
+  }
 
+  std::map<std::string, std::vector<std::string>> notes;
   std::map<std::string, api::Pod> pods;
   std::map<std::string, int> changes;
   std::map<std::string, std::vector<std::string>> phases;

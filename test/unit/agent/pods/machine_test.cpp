@@ -217,6 +217,7 @@ class World {
   void perform(const effect::CancelTimer& cancel) { timers_.erase(cancel.id); }
   void perform(const effect::RemoveFiles&) { ++files_removed_; }
   void perform(const effect::Log&) {}
+  void perform(const effect::Tell&) {}
 
   void must_not_stop(const char* what) {
     bool stops = state_.stage == Stage::stopping || state_.stage == Stage::finished || state_.stage == Stage::gone;
