@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/network/peers.h"
+
 namespace keelson::network {
 namespace {
 
@@ -53,7 +55,8 @@ host::Result<HostView> look_at_host(host::RouteSocket& socket) {
 
 bool is_ours(const host::Route& route, const HostView& host, const Names& names) {
   if (route.protocol != kRouteProtocol) return false;
-  return route.type == RTN_UNREACHABLE ? route.metric == names.metric : is_our_link(host, route.link, names);
+  if (route.type == RTN_UNREACHABLE) return route.metric == names.metric;
+  return is_peer_route(route, names) || is_our_link(host, route.link, names);
 }
 
 host::Status check_networks(const Networks& networks, const HostView& host, const Names& names) {
@@ -142,7 +145,7 @@ host::nft::Table pod_table(const Networks& networks, const Names& names) {
   for (const auto& source : networks.pods) {
     std::vector<nft::Match> leaves{nft::MatchInterface{.output = true, .name = pods, .negate = true},
                                    nft::from(source)};
-    for (const auto* cidrs : {&networks.pods, &networks.services})
+    for (const auto* cidrs : {&networks.pods, &networks.services, &networks.peers})
       for (const auto& inside : *cidrs)
         if (inside.is_v4() == source.is_v4()) leaves.push_back(nft::not_to(inside));
     for (const uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {

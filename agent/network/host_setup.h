@@ -15,6 +15,7 @@ namespace keelson::network {
 
 struct Networks {
   std::vector<api::Cidr> pods, services;
+  std::vector<api::Cidr> peers = {};  // pod networks of other nodes; peers.h
 };
 
 struct HostView {
@@ -37,7 +38,7 @@ host::RouteBatch plan_unreachable_routes(const Networks& networks, const HostVie
 
 // One table: a pod cannot send with an address that is not its own (a fib lookup, the
 // same rule for all pods), a connection from a pod to an address that nobody has is reset
-// at once, and what leaves the pod network takes the host's address. The
+// at once, and what leaves the pod networks (of all nodes) takes the host's address. The
 // source ports of that stay above 32767, clear of NodePorts, which would catch the
 // answers. Postrouting comes behind the service proxy's, whose translation wins.
 host::nft::Table pod_table(const Networks& networks, const Names& names);

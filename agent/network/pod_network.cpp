@@ -32,6 +32,8 @@ int64_t now_us() {
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
 }
 
+constexpr auto kPeersRetry = std::chrono::seconds(5);
+
 // Jobs about one link run in order.
 uint64_t lane(const std::string& link) { return std::hash<std::string>()(link) | 1; }
 
@@ -67,7 +69,7 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
       : loop(loop),
         settings(std::move(settings)),
         names(Names::of(this->settings.instance)),
-        networks{this->settings.pod_cidrs, this->settings.service_cidrs},
+        networks{this->settings.pod_cidrs, this->settings.service_cidrs, {}},
         directory(this->settings.run_dir / "network"),
         files(directory, boot_id),
         forwarding(directory / "host-state", boot_id) {}
@@ -75,7 +77,7 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
   host::Loop& loop;
   const Settings settings;
   const Names names;
-  const Networks networks;
+  Networks networks;
   const host::Path directory;
   const AllocationFiles files;
   Forwarding forwarding;
@@ -87,6 +89,19 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
   size_t jobs = 0;                                // on a worker, or on their way back
   bool closed = false;                            // by teardown
   std::move_only_function<void()> when_idle;
+
+  std::vector<Peer> peers;
+  bool peers_told = false, peers_dirty = false, peers_busy = false;
+  std::vector<std::string> peer_problems;  // as they were logged last
+  host::Timer peers_retry;
+  void connect_peers();
+  // What connect_peers() does on a worker.
+  struct Connected {
+    host::Status status;
+    std::vector<std::string> problems;
+    std::vector<api::Cidr> reachable;
+  };
+  static Connected connect(const std::vector<Peer>& peers, Networks networks, const Names& names);
 
   host::Status prepare();
   host::Status prepare_host(host::RouteSocket& socket);
@@ -150,6 +165,10 @@ host::Status PodNet::Impl::prepare_host(host::RouteSocket& socket) {
   };
   if (auto enabled = forwarding.enable(wants(true), wants(false)); !enabled) return enabled;
 
+  // Until the peers are known, those that an earlier agent knew.
+  for (const auto& route : view->routes)
+    if (is_peer_route(route, names)) networks.peers.push_back(route.destination);
+  networks.peers = joined(std::move(networks.peers));
   auto nft = host::nft::Nft::open();
   if (!nft) return std::unexpected(std::move(nft.error()));
   const auto table = pod_table(networks, names);
@@ -192,6 +211,7 @@ host::Status PodNet::Impl::remove_all() const {
   for (const auto& link : our_links(*view, names)) batch.delete_link(link);
   keep(socket->run(batch));
   keep(socket->run(plan_unreachable_routes({}, *view, names)));
+  keep(socket->run(plan_peer_routes({}, *view, names)));
   if (auto nft = host::nft::Nft::open(); nft)
     keep(nft->remove(host::nft::Family::inet, names.table));
   else
@@ -212,6 +232,73 @@ host::Status PodNet::Impl::look_for_leftovers(host::RouteSocket& socket) const {
   if (lstat(directory.c_str(), &status) == 0) left.push_back(directory.native());
   if (left.empty()) return {};
   return host::fail(fmt::format("still there: {}", fmt::join(left, ", ")));
+}
+
+// ---- other nodes -----------------------------------------------------------------------
+
+PodNet::Impl::Connected PodNet::Impl::connect(const std::vector<Peer>& peers, Networks networks, const Names& names) {
+  Connected result;
+  auto socket = host::RouteSocket::open();
+  auto view = socket ? look_at_host(*socket) : host::Result<HostView>(std::unexpected(socket.error()));
+  if (!view) return {.status = std::unexpected(std::move(view.error())), .problems = {}, .reachable = {}};
+  auto routes = routes_to(peers, networks, *view, names);
+  result.problems = std::move(routes.problems);
+  for (const auto& route : routes.wanted) result.reachable.push_back(route.destination);
+  result.reachable = joined(std::move(result.reachable));
+  // The table before the routes: no packet to a new peer leaves with the wrong source, and
+  // nftables would remember the choice for the flow's life.
+  if (result.reachable != networks.peers) {
+    networks.peers = result.reachable;
+    const auto table = pod_table(networks, names);
+    auto nft = host::nft::Nft::open();
+    if (!nft) {
+      result.status = std::unexpected(std::move(nft.error()));
+      return result;
+    }
+    result.status = nft->replace({&table, 1});
+    if (!result.status) return result;
+  }
+  result.status = socket->run(plan_peer_routes(routes.wanted, *view, names));
+  return result;
+}
+
+void PodNet::Impl::connect_peers() {
+  if (closed || peers_busy || !std::exchange(peers_dirty, false)) return;
+  peers_busy = true;
+  auto found = std::make_shared<Connected>();  // passes from the worker thread to the loop's
+  offload(
+      "peers",
+      [found, peers = peers, networks = networks, names = names]() -> host::Status {
+        *found = connect(peers, networks, names);
+        return found->status;
+      },
+      [self = shared_from_this(), found](host::Status result) {
+        self->peers_busy = false;
+        if (found->problems != self->peer_problems) {
+          for (const auto& problem : found->problems) host::log_warning("network: {}", problem);
+          self->peer_problems = found->problems;
+        }
+        if (result) {
+          self->networks.peers = found->reachable;
+        } else {
+          host::log_warning("network: routes to other nodes: {}, trying again", result.error().message);
+          self->peers_dirty = true;
+        }
+        if (self->peers_dirty) {
+          self->peers_retry =
+              self->loop.after(result ? std::chrono::seconds(0) : kPeersRetry, [weak = self->weak_from_this()] {
+                if (auto again = weak.lock()) again->connect_peers();
+              });
+        }
+      });
+}
+
+void PodNet::set_peers(std::vector<Peer> peers) {
+  if (peers == impl_->peers && !impl_->peers_dirty && impl_->peers_told) return;
+  impl_->peers_told = true;
+  impl_->peers = std::move(peers);
+  impl_->peers_dirty = true;
+  impl_->connect_peers();
 }
 
 // ---- the interface -------------------------------------------------------------------

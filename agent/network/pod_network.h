@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/network/peers.h"
 #include "api/cri.h"
 #include "api/ip.h"
 #include "host/error.h"
@@ -41,6 +42,12 @@ class PodNet : public api::PodNetwork {
   void detach(const std::string& uid, api::StatusCallback done) override;
   void retain(const std::vector<std::string>& uids) override;
   host::Result<api::PodAddresses> addresses(const std::string& uid) override;
+
+  // All other nodes of the cluster, whenever that differs: routes to their pods come and
+  // go with them, on a worker, and what goes there keeps its source address. A failure is
+  // logged and tried again. Before the first call the routes that an earlier agent made
+  // stand.
+  void set_peers(std::vector<Peer> peers);
 
   // For drain, when the pods are gone: takes every link, route, nft table, sysctl change
   // and file away, and then looks: an error names what is left. attach() is refused from
