@@ -210,20 +210,30 @@ void Proxy::end_flows_to_missing(const api::Endpoints& before, const api::Endpoi
   if (now != nullptr) {
     for (const auto& place : places_of(*now)) missing.erase(place);
   }
-  for (const auto& [address, port, udp] : missing) {
-    // A pod of this node says itself when it goes.
-    if (std::ranges::any_of(pod_addresses_, [&](const auto& pod) {
-          return std::ranges::find(pod.second, address) != pod.second.end();
-        }))
-      continue;
-    const auto protocol = udp ? Protocol::udp : Protocol::tcp;
-    clients_->end({.address = address, .port = port, .protocol = protocol});
-    if (packets_)
-      packets_->end_flows({.protocol = static_cast<uint8_t>(protocol),
-                           .backend = address,
-                           .backend_port = port,
-                           .only_translated = true});
-  }
+  for (const auto& [address, port, udp] : missing) end_flows_to(address, port, udp ? Protocol::udp : Protocol::tcp);
+}
+
+void Proxy::end_flows_to(const IpAddress& address, uint16_t port, Protocol protocol) {
+  // A pod of this node says itself when it goes.
+  if (std::ranges::any_of(pod_addresses_,
+                          [&](const auto& pod) { return std::ranges::find(pod.second, address) != pod.second.end(); }))
+    return;
+  clients_->end({.address = address, .port = port, .protocol = protocol});
+  if (packets_)
+    packets_->end_flows({.protocol = static_cast<uint8_t>(protocol),
+                         .backend = address,
+                         .backend_port = port,
+                         .only_translated = true});
+}
+
+void Proxy::set_slice(const api::EndpointSlice& slice) {
+  table_.set_slice(slice);
+  touch();
+}
+
+void Proxy::remove_slice(const std::string& namespace_, const std::string& name) {
+  table_.remove_slice({namespace_, name});
+  touch();
 }
 
 void Proxy::set_pod(const api::Pod& pod) {
@@ -459,6 +469,9 @@ Status Proxy::flush() {
   if (!kernel_) return {};
   const auto now = host::Clock::now();
   auto changes = table_.take_changes();
+  for (const auto& place : table_.take_departed()) {
+    if (table_.services().contains(place.service)) end_flows_to(place.address, place.port, place.protocol);
+  }
   const auto everything = [&] {
     changes.clear();
     for (const auto& [key, entry] : table_.entries()) changes.push_back({key, entry});

@@ -94,6 +94,9 @@ class Proxy {
   // Whole sets. Services get their addresses and node ports before this returns.
   void set_services(std::vector<api::Service> services);
   void set_endpoints(std::vector<api::Endpoints> endpoints);
+  // One EndpointSlice of the cluster, whenever it differs: the endpoints on other nodes.
+  void set_slice(const api::EndpointSlice& slice);
+  void remove_slice(const std::string& namespace_, const std::string& name);
   // One pod of this node, with its status, whenever that has changed.
   void set_pod(const api::Pod& pod);
   void remove_pod(const std::string& namespace_, const std::string& name);
@@ -145,6 +148,7 @@ class Proxy {
   void release_later(host::TimePoint now);
   void end_flows_to_pod(const std::string& uid);
   void end_flows_to_missing(const api::Endpoints& before, const api::Endpoints* now);
+  void end_flows_to(const host::IpAddress& address, uint16_t port, Protocol protocol);
   void interfaces_changed(const std::set<std::string>& names);
   host::Status look_at_interfaces();
   void save_allocations();

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "agent/proxy/allocation.h"
 
@@ -11,6 +12,8 @@ namespace keelson::proxy {
 namespace {
 
 using host::IpAddress;
+
+constexpr std::string_view kServiceNameLabel = "kubernetes.io/service-name";
 
 // Kubernetes' default for sessionAffinity ClientIP.
 constexpr int32_t kDefaultAffinitySeconds = 10800;
@@ -28,6 +31,11 @@ bool selects(const std::map<std::string, std::string>& selector, const std::map<
     const auto it = labels.find(pair.first);
     return it != labels.end() && it->second == pair.second;
   });
+}
+
+std::optional<IpAddress> parse_address(const std::string& text) {
+  const auto address = IpAddress::parse(text);
+  return address ? std::optional(*address) : std::nullopt;
 }
 
 std::vector<IpAddress> parse_all(const std::vector<std::string>& texts) {
@@ -79,6 +87,77 @@ void ServiceTable::set_endpoints(api::Endpoints endpoints) {
 
 void ServiceTable::remove_endpoints(const ServiceName& name) {
   if (endpoints_.erase(name) > 0) touched_services_.insert(name);
+}
+
+void ServiceTable::set_slice(const api::EndpointSlice& slice) {
+  const ServiceName name{slice.metadata.namespace_, slice.metadata.name};
+  const auto owner = slice.metadata.labels.find(std::string(kServiceNameLabel));
+  if (owner == slice.metadata.labels.end() || slice.address_type == "FQDN") return remove_slice(name);
+  SliceView view;
+  for (const auto& port : slice.ports) {
+    const auto protocol = protocol_of(port.protocol);
+    if (!protocol || !port.port || *port.port < 1 || *port.port > 65535) continue;
+    view.ports.push_back({port.name, *protocol, static_cast<uint16_t>(*port.port)});
+  }
+  for (const auto& endpoint : slice.endpoints) {
+    // Several addresses of one endpoint are the same backend (and deprecated): the first is it.
+    const auto address = endpoint.addresses.empty() ? std::nullopt : parse_address(endpoint.addresses.front());
+    if (!address) continue;
+    const bool ready = endpoint.conditions.ready.value_or(true);
+    view.endpoints.push_back({.address = *address,
+                              .ready = ready,
+                              .serving = endpoint.conditions.serving.value_or(ready),
+                              .terminating = endpoint.conditions.terminating.value_or(false),
+                              .node = endpoint.node_name,
+                              .pod = endpoint.target_ref ? endpoint.target_ref->name : ""});
+  }
+  const ServiceName service{slice.metadata.namespace_, owner->second};
+  if (const auto before = slice_services_.find(name); before != slice_services_.end() && before->second != service)
+    remove_slice(name);
+  auto& known = slices_[service][name.name];
+  const bool fresh = slice_services_.emplace(name, service).second;
+  if (!fresh && known == view) return;
+  depart(service, known);
+  known = std::move(view);
+  touched_services_.insert(service);
+}
+
+void ServiceTable::remove_slice(const ServiceName& slice) {
+  const auto owner = slice_services_.find(slice);
+  if (owner == slice_services_.end()) return;
+  const auto service = owner->second;
+  slice_services_.erase(owner);
+  auto& slices = slices_.at(service);
+  depart(service, slices.at(slice.name));
+  slices.erase(slice.name);
+  if (slices.empty()) slices_.erase(service);
+  touched_services_.insert(service);
+}
+
+// Every place of the view; those that stay (in this slice or in another) are sorted out at the end.
+void ServiceTable::depart(const ServiceName& service, const SliceView& view) {
+  for (const auto& endpoint : view.endpoints) {
+    for (const auto& port : view.ports) departed_.insert({service, endpoint.address, port.number, port.protocol});
+  }
+}
+
+std::vector<ServiceTable::Place> ServiceTable::take_departed() {
+  std::vector<Place> gone;
+  auto places = std::exchange(departed_, {});
+  for (auto it = places.begin(); it != places.end();) {
+    const ServiceName service = it->service;
+    std::set<Place> present;
+    if (const auto slices = slices_.find(service); slices != slices_.end()) {
+      for (const auto& [name, view] : slices->second) {
+        for (const auto& endpoint : view.endpoints)
+          for (const auto& port : view.ports) present.insert({service, endpoint.address, port.number, port.protocol});
+      }
+    }
+    for (; it != places.end() && it->service == service; ++it) {
+      if (!present.contains(*it)) gone.push_back(*it);
+    }
+  }
+  return gone;
 }
 
 void ServiceTable::set_pod(const api::Pod& pod) {
@@ -148,68 +227,109 @@ bool ServiceTable::is_local(const IpAddress& address) const {
          std::ranges::any_of(node_.pod_cidrs, [&](const host::Cidr& cidr) { return cidr.contains(address); });
 }
 
-std::vector<Target> ServiceTable::targets_of(const api::Service& service, const api::ServicePort& port,
-                                             Protocol protocol, bool v6, bool local_only) const {
-  std::vector<Target> ready, terminating;
-  const bool not_ready_too = service.spec.publish_not_ready_addresses.value_or(false);
-  const auto& target_port = port.target_port;
-
-  if (service.spec.selector.empty()) {
-    const auto it = endpoints_.find({service.metadata.namespace_, service.metadata.name});
-    if (it == endpoints_.end()) return {};
-    for (const auto& subset : it->second.subsets) {
-      // By name, as the API wants it; a single nameless port stands for any.
-      const auto match = std::ranges::find_if(subset.ports, [&](const api::EndpointPort& offered) {
-        return offered.name == port.name && protocol_of(offered.protocol) == protocol;
-      });
-      if (match == subset.ports.end() || match->port < 1 || match->port > 65535) continue;
-      const auto add = [&](const std::vector<api::EndpointAddress>& addresses) {
-        for (const auto& given : addresses) {
-          const auto address = IpAddress::parse(given.ip);
-          if (!address || address->is_v4() == v6) continue;
-          const bool local =
-              !given.node_name.empty() && !node_.name.empty() ? given.node_name == node_.name : is_local(*address);
-          if (local_only && !local) continue;
-          ready.push_back({.address = *address,
-                           .port = static_cast<uint16_t>(match->port),
-                           .local = local,
-                           .pod = given.target_ref ? given.target_ref->name : ""});
-        }
-      };
-      add(subset.addresses);
-      if (not_ready_too) add(subset.not_ready_addresses);
-    }
-  } else {
-    const auto candidates = pods_by_label_.find({service.metadata.namespace_, *service.spec.selector.begin()});
-    if (candidates == pods_by_label_.end()) return {};
-    for (const auto& pod_name : candidates->second) {
-      const auto& pod = pods_.at({service.metadata.namespace_, pod_name});
-      if (!pod.running || !selects(service.spec.selector, pod.labels)) continue;
-      if (!pod.ready && !not_ready_too) continue;
-      uint16_t number = static_cast<uint16_t>(port.port);
-      if (target_port && target_port->is_string) {
-        const auto named = std::ranges::find_if(pod.ports, [&](const Port& offered) {
-          return offered.name == target_port->text && offered.protocol == protocol;
-        });
-        if (named == pod.ports.end()) continue;  // this pod does not offer it
-        number = named->number;
-      } else if (target_port && target_port->number != 0) {
-        number = static_cast<uint16_t>(target_port->number);
+// As an Endpoints object names them.
+void ServiceTable::find_given(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                              Found& found) const {
+  const auto it = endpoints_.find({service.metadata.namespace_, service.metadata.name});
+  if (it == endpoints_.end()) return;
+  for (const auto& subset : it->second.subsets) {
+    // By name, as the API wants it; a single nameless port stands for any.
+    const auto match = std::ranges::find_if(subset.ports, [&](const api::EndpointPort& offered) {
+      return offered.name == port.name && protocol_of(offered.protocol) == protocol;
+    });
+    if (match == subset.ports.end() || match->port < 1 || match->port > 65535) continue;
+    const auto add = [&](const std::vector<api::EndpointAddress>& addresses) {
+      for (const auto& given : addresses) {
+        const auto address = IpAddress::parse(given.ip);
+        if (!address || address->is_v4() == v6) continue;
+        const bool local =
+            !given.node_name.empty() && !node_.name.empty() ? given.node_name == node_.name : is_local(*address);
+        found.ready.push_back({.address = *address,
+                               .port = static_cast<uint16_t>(match->port),
+                               .local = local,
+                               .pod = given.target_ref ? given.target_ref->name : ""});
       }
-      const auto address = std::ranges::find_if(pod.addresses, [&](const IpAddress& one) { return one.is_v4() != v6; });
-      if (address == pod.addresses.end() || number == 0) continue;
-      auto& list = pod.terminating && !not_ready_too ? terminating : ready;
-      list.push_back({.address = *address, .port = number, .local = true, .pod = pod_name});
+    };
+    add(subset.addresses);
+    if (service.spec.publish_not_ready_addresses.value_or(false)) add(subset.not_ready_addresses);
+  }
+}
+
+// As EndpointSlices name them; of a Service with a selector only those of other nodes.
+void ServiceTable::find_sliced(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                               Found& found) const {
+  const auto slices = slices_.find({service.metadata.namespace_, service.metadata.name});
+  if (slices == slices_.end()) return;
+  const bool own_known = !service.spec.selector.empty();
+  const bool not_ready_too = service.spec.publish_not_ready_addresses.value_or(false);
+  for (const auto& [name, slice] : slices->second) {
+    const auto match = std::ranges::find_if(slice.ports, [&](const SlicePort& offered) {
+      return offered.name == port.name && offered.protocol == protocol;
+    });
+    if (match == slice.ports.end()) continue;
+    for (const auto& endpoint : slice.endpoints) {
+      if (endpoint.address.is_v4() == v6) continue;
+      const bool local =
+          !endpoint.node.empty() && !node_.name.empty() ? endpoint.node == node_.name : is_local(endpoint.address);
+      if (local && own_known) continue;
+      const bool ready = endpoint.ready || (not_ready_too && !endpoint.terminating);
+      if (!ready && !(endpoint.serving && endpoint.terminating)) continue;
+      (ready ? found.ready : found.terminating)
+          .push_back({.address = endpoint.address, .port = match->number, .local = local, .pod = endpoint.pod});
     }
   }
+}
 
+// This node's own, as its pods say themselves.
+void ServiceTable::find_pods(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                             Found& found) const {
+  const bool not_ready_too = service.spec.publish_not_ready_addresses.value_or(false);
+  const auto& target_port = port.target_port;
+  const auto candidates = pods_by_label_.find({service.metadata.namespace_, *service.spec.selector.begin()});
+  if (candidates == pods_by_label_.end()) return;
+  for (const auto& pod_name : candidates->second) {
+    const auto& pod = pods_.at({service.metadata.namespace_, pod_name});
+    if (!pod.running || !selects(service.spec.selector, pod.labels)) continue;
+    if (!pod.ready && !not_ready_too) continue;
+    uint16_t number = static_cast<uint16_t>(port.port);
+    if (target_port && target_port->is_string) {
+      const auto named = std::ranges::find_if(pod.ports, [&](const Port& offered) {
+        return offered.name == target_port->text && offered.protocol == protocol;
+      });
+      if (named == pod.ports.end()) continue;  // this pod does not offer it
+      number = named->number;
+    } else if (target_port && target_port->number != 0) {
+      number = static_cast<uint16_t>(target_port->number);
+    }
+    const auto address = std::ranges::find_if(pod.addresses, [&](const IpAddress& one) { return one.is_v4() != v6; });
+    if (address == pod.addresses.end() || number == 0) continue;
+    auto& list = pod.terminating && !not_ready_too ? found.terminating : found.ready;
+    list.push_back({.address = *address, .port = number, .local = true, .pod = pod_name});
+  }
+}
+
+std::vector<Target> ServiceTable::targets_of(const api::Service& service, const api::ServicePort& port,
+                                             Protocol protocol, bool v6, bool local_only) const {
+  Found found;
+  const bool sliced = slices_.contains({service.metadata.namespace_, service.metadata.name});
+  if (!service.spec.selector.empty()) find_pods(service, port, protocol, v6, found);
+  if (sliced) {
+    find_sliced(service, port, protocol, v6, found);
+  } else if (service.spec.selector.empty()) {
+    find_given(service, port, protocol, v6, found);
+  }
+  auto& [ready, terminating] = found;
+  if (local_only) {
+    std::erase_if(ready, [](const Target& target) { return !target.local; });
+    std::erase_if(terminating, [](const Target& target) { return !target.local; });
+  }
   for (auto& target : terminating) target.state = ready.empty() ? Target::State::terminating : Target::State::draining;
   ready.insert(ready.end(), terminating.begin(), terminating.end());
   std::ranges::sort(ready);
   const auto same_place = [](const Target& a, const Target& b) { return a.address == b.address && a.port == b.port; };
   const auto duplicates = std::ranges::unique(ready, same_place);
   ready.erase(duplicates.begin(), duplicates.end());
-  return ready;
+  return std::move(ready);
 }
 
 void ServiceTable::compute_service(const ServiceName& name, std::map<EntryKey, Entry>& out) {

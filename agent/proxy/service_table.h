@@ -1,6 +1,6 @@
 #pragma once
-// Services, Endpoints and Pods in; entries for the kernel out. Pure: no kernel, no
-// clock. Work is in proportion to what changed: an object marks the ports that it
+// Services, Endpoints, EndpointSlices and Pods in; entries for the kernel out. Pure: no
+// kernel, no clock. Work is in proportion to what changed: an object marks the ports that it
 // may touch, take_changes() computes those and tells the ones that came out different.
 
 #include <map>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/proxy/entry.h"
+#include "api/endpoint_slice.h"
 #include "api/object.h"
 #include "host/ip.h"
 
@@ -38,6 +39,21 @@ class ServiceTable {
   void remove_service(const ServiceName& name);
   void set_endpoints(api::Endpoints endpoints);
   void remove_endpoints(const ServiceName& name);
+  // Of a cluster. A Service with a selector has this node's own pods from set_pod(), which
+  // knows them first and goes on without a master; its slices add those of other nodes. One
+  // without a selector that has slices has no need of its Endpoints object.
+  void set_slice(const api::EndpointSlice& slice);
+  void remove_slice(const ServiceName& slice);
+  // Where a slice's endpoints are.
+  struct Place {
+    ServiceName service;
+    host::IpAddress address;
+    uint16_t port = 0;
+    Protocol protocol = Protocol::tcp;
+    auto operator<=>(const Place&) const = default;
+  };
+  // Those that a slice named once and none of the service's names now; once each.
+  std::vector<Place> take_departed();
   // With its status: podIPs, phase, the Ready condition; deletionTimestamp.
   void set_pod(const api::Pod& pod);
   void remove_pod(const ServiceName& name);
@@ -68,6 +84,24 @@ class ServiceTable {
     bool ready = false, terminating = false, running = false, host_network = false;
     bool operator==(const PodView&) const = default;
   };
+  // What of a slice matters here.
+  struct SlicePort {
+    std::string name;
+    Protocol protocol = Protocol::tcp;
+    uint16_t number = 0;
+    bool operator==(const SlicePort&) const = default;
+  };
+  struct SliceEndpoint {
+    host::IpAddress address;
+    bool ready = false, serving = false, terminating = false;
+    std::string node, pod;
+    bool operator==(const SliceEndpoint&) const = default;
+  };
+  struct SliceView {
+    std::vector<SlicePort> ports;
+    std::vector<SliceEndpoint> endpoints;
+    bool operator==(const SliceView&) const = default;
+  };
   using Label = std::pair<std::string, std::string>;
   using LabelKey = std::pair<std::string, Label>;  // namespace, label
   struct LabelKeyHash {
@@ -80,14 +114,27 @@ class ServiceTable {
   void touch_selecting(const ServiceName& pod, const PodView& view);
   void compute_service(const ServiceName& name, std::map<EntryKey, Entry>& out);
   void compute_host_ports(const ServiceName& name, std::map<EntryKey, Entry>& out) const;
+  struct Found {
+    std::vector<Target> ready, terminating;
+  };
   std::vector<Target> targets_of(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
                                  bool local_only) const;
+  void find_given(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                  Found& found) const;
+  void find_sliced(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                   Found& found) const;
+  void find_pods(const api::Service& service, const api::ServicePort& port, Protocol protocol, bool v6,
+                 Found& found) const;
+  void depart(const ServiceName& service, const SliceView& view);
   bool is_local(const host::IpAddress& address) const;
 
   NodeView node_;
   std::map<ServiceName, api::Service> services_;
   std::map<ServiceName, api::Endpoints> endpoints_;
   std::unordered_map<ServiceName, PodView, ServiceNameHash> pods_;
+  std::map<ServiceName, std::map<std::string, SliceView>> slices_;  // by service, by the slice's name
+  std::map<ServiceName, ServiceName> slice_services_;               // of each slice
+  std::set<Place> departed_;
   // Which pods bear a label, which services' selectors begin with one: the way from
   // one to the other without looking at all.
   std::unordered_map<LabelKey, std::set<std::string>, LabelKeyHash> pods_by_label_, services_by_label_;
