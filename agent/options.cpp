@@ -19,37 +19,58 @@ namespace {
 
 constexpr const char* kAbout =
     "keelson-agent runs Kubernetes Pods and Services on this node.\n"
-    "It takes manifests from a directory, a URL, etcd and HTTP push, starts the Pods\n"
-    "itself and load-balances Services with eBPF. See keelsonctl(1) to look inside.";
+    "It takes manifests from a directory, a URL, etcd, HTTP push and an API server, starts\n"
+    "the Pods itself and load-balances Services with eBPF. See keelsonctl(1) to look inside.";
 
 using Durations = std::vector<std::pair<std::string*, std::chrono::milliseconds*>>;
 
-void declare(CLI::App& app, Options& o, std::string& file_frequency, std::string& http_frequency) {
+// The flags that are not text, as they are written.
+struct Texts {
+  std::string file_frequency = "20s", http_frequency = "20s", status_frequency = "10s", lease_duration = "40s";
+  std::string register_node = "true", max_pods = "110";
+};
+
+void declare(CLI::App& app, Options& o, Texts& texts) {
   const auto text = [&app](const char* name, std::string& into, const char* help) {
     app.add_option(name, into, help)->capture_default_str()->take_last();
   };
   text("--pod-manifest-path", o.pod_manifest_path, "file or directory of manifests; \"\" for none");
-  text("--file-check-frequency", file_frequency, "how often to read it again (changes act at once by inotify)");
+  text("--file-check-frequency", texts.file_frequency, "how often to read it again (changes act at once by inotify)");
   text("--manifest-url", o.manifest_url, "HTTP(S) URL of manifests");
   app.add_option("--manifest-url-header", o.manifest_url_headers, "header to send to it, \"Name: value\"; may repeat");
-  text("--http-check-frequency", http_frequency, "how often to fetch it");
+  text("--http-check-frequency", texts.http_frequency, "how often to fetch it");
   app.add_option("--etcd-servers", o.etcd_servers, "etcd endpoints, http(s)://host:port or unix:///path")
       ->delimiter(',');
   text("--etcd-prefix", o.etcd_prefix, "prefix of this node's manifests [/registry/hosts/<node name>/]");
   text("--etcd-cafile", o.etcd_cafile, "CA of the etcd servers");
   text("--etcd-certfile", o.etcd_certfile, "client certificate for etcd");
   text("--etcd-keyfile", o.etcd_keyfile, "its key");
+  text("--kubeconfig", o.kubeconfig, "joins the cluster whose API server and credentials this file names");
+  text("--master", o.master, "URL of the API server, instead of the kubeconfig's");
+  text("--master-ca-file", o.master_ca_file, "CA of the API server");
+  text("--master-cert-file", o.master_cert_file, "client certificate for it (CN=system:node:NAME, O=system:nodes)");
+  text("--master-key-file", o.master_key_file, "its key");
+  text("--master-token-file", o.master_token_file, "file with a bearer token for it");
+  text("--node-labels", o.node_labels, "labels of the Node object: KEY=VALUE, several with commas");
+  text("--register-node", texts.register_node, "create the Node object if there is none");
+  text("--node-status-update-frequency", texts.status_frequency, "how often the node is looked at and its status told");
+  text("--node-lease-duration", texts.lease_duration,
+       "how long the node counts as alive; told anew each quarter of it");
+  text("--max-pods", texts.max_pods, "Pods that the node takes in a cluster");
   text("--source-policy", o.source_policy, "what each source may ask for: privileged, baseline or restricted");
   app.add_option("--insecure-registry", o.insecure_registries,
                  "host[:port] of a registry that may be asked by plain HTTP; may repeat");
   text("--registry-ca-file", o.registry_ca_file, "CA of image registries (PEM), beside the system's");
-  text("--listen", o.listen, "address of the HTTP API; off loopback it needs TLS");
+  text("--listen", o.listen,
+       "address of the HTTP API; off loopback it needs TLS. In a cluster the master is served on the node's address "
+       "too");
   text("--tls-cert-file", o.tls_cert_file, "certificate of the HTTP API");
   text("--tls-private-key-file", o.tls_private_key_file, "its key");
   text("--client-ca-file", o.client_ca_file, "CA whose client certificates may call the HTTP API");
   text("--hostname-override", o.hostname_override, "the node's name [hostname -f]");
   text("--node-ip", o.node_ip, "the node's address, or IPv4,IPv6 [the default route's source]");
-  text("--pod-cidr", o.pod_cidr, "addresses of Pods; IPv4, IPv6 or both with a comma");
+  text("--pod-cidr", o.pod_cidr,
+       "addresses of Pods; IPv4, IPv6 or both with a comma [10.244.0.0/24; in a cluster the Node's spec.podCIDRs]");
   text("--service-cidr", o.service_cidr, "addresses of Services; IPv4, IPv6 or both with a comma");
   text("--service-node-port-range", o.service_node_port_range, "ports of NodePort Services");
   text("--root-dir", o.root_dir, "data: images, volumes, logs, journals");
@@ -108,10 +129,9 @@ host::Status apply_file(CLI::App& app, const Options& options, bool file_was_nam
 CommandLine parse_command_line(int argc, const char* const* argv) {
   CommandLine result;
   Options& options = result.options;
-  std::string file_frequency = "20s";
-  std::string http_frequency = "20s";
+  Texts texts;
   CLI::App app(kAbout, "keelson-agent");
-  declare(app, options, file_frequency, http_frequency);
+  declare(app, options, texts);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -128,8 +148,10 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     refuse(applied.error().message);
     return result;
   }
-  const Durations durations = {{&file_frequency, &options.file_check_frequency},
-                               {&http_frequency, &options.http_check_frequency}};
+  const Durations durations = {{&texts.file_frequency, &options.file_check_frequency},
+                               {&texts.http_frequency, &options.http_check_frequency},
+                               {&texts.status_frequency, &options.node_status_update_frequency},
+                               {&texts.lease_duration, &options.node_lease_duration}};
   for (const auto& [text, into] : durations) {
     auto parsed = parse_duration(*text);
     if (!parsed) {
@@ -137,6 +159,21 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
       return result;
     }
     *into = *parsed;
+  }
+  if (texts.register_node != "true" && texts.register_node != "false") {
+    refuse(fmt::format("--register-node: \"{}\" is neither true nor false", texts.register_node));
+    return result;
+  }
+  options.register_node = texts.register_node == "true";
+  const auto& pods = texts.max_pods;
+  const auto [end, error] = std::from_chars(pods.data(), pods.data() + pods.size(), options.max_pods);
+  if (error != std::errc() || end != pods.data() + pods.size() || options.max_pods < 1) {
+    refuse(fmt::format("--max-pods: \"{}\" is no number of Pods", pods));
+    return result;
+  }
+  if (options.node_lease_duration < std::chrono::seconds(4)) {
+    refuse("--node-lease-duration: at least 4s");
+    return result;
   }
   return result;
 }

@@ -13,6 +13,8 @@
 
 namespace keelson::agent {
 
+inline constexpr const char* kDefaultPodCidr = "10.244.0.0/24";
+
 struct Options {
   // Sources
   std::string pod_manifest_path = "/etc/keelson/manifests";
@@ -25,6 +27,16 @@ struct Options {
   std::string etcd_cafile, etcd_certfile, etcd_keyfile;
   std::string source_policy = "file=privileged,etcd=privileged,apiserver=privileged,url=baseline,push=baseline";
 
+  // The cluster; none without a kubeconfig or a master
+  std::string kubeconfig;
+  std::string master;                                                                // URL; wins over the kubeconfig's
+  std::string master_ca_file, master_cert_file, master_key_file, master_token_file;  // likewise
+  std::string node_labels;                                                           // "rack=7,disk=ssd"
+  bool register_node = true;
+  std::chrono::milliseconds node_status_update_frequency{10000};
+  std::chrono::milliseconds node_lease_duration{40000};  // renewed each quarter of it
+  int max_pods = 110;
+
   // Images
   std::vector<std::string> insecure_registries;  // host[:port]
   std::string registry_ca_file;
@@ -35,8 +47,8 @@ struct Options {
 
   // The node
   std::string hostname_override;
-  std::string node_ip;  // one address, or IPv4,IPv6; "" means the default route's source
-  std::string pod_cidr = "10.244.0.0/24";
+  std::string node_ip;   // one address, or IPv4,IPv6; "" means the default route's source
+  std::string pod_cidr;  // "" means kDefaultPodCidr, or in a cluster what the Node's spec says
   std::string service_cidr = "10.96.0.0/16";
   std::string service_node_port_range = "30000-32767";
   std::string root_dir = "/var/lib/keelson";

@@ -124,7 +124,7 @@ struct Server::Impl : http::Handler {
   std::expected<size_t, http::Answer> admit(const http::Request& head) override {
     const auto path = head.path();
     if (is_open_path(path)) return 0;
-    const bool by_certificate = head.certificate.has_value();
+    const bool by_certificate = head.certificate.has_value() && admits(*head.certificate);
     if (!by_certificate && !bears_token(head.headers.get("authorization"), token)) {
       auto answer = failure(401, "Unauthorized: the token in <root-dir>/api.token or a client certificate is needed");
       answer.headers.add("WWW-Authenticate", "Bearer realm=\"keelson-agent\"");
@@ -164,6 +164,14 @@ struct Server::Impl : http::Handler {
     if (known)
       return reply(exchange, failure(405, fmt::format("{} is not allowed on {}", request.method, request.path())));
     reply(exchange, failure(404, fmt::format("the agent has no path {}", request.path())));
+  }
+
+  bool admits(const http::ClientCertificate& certificate) const {
+    const auto named = [this](const std::string& name) {
+      return std::ranges::find(options.admitted, name) != options.admitted.end();
+    };
+    return options.admitted.empty() || named(certificate.common_name) ||
+           std::ranges::any_of(certificate.organizations, named);
   }
 
   // ---- routes

@@ -22,6 +22,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/server/views.h"
 #include "host/error.h"
@@ -35,6 +36,9 @@ namespace keelson::server {
 struct Options {
   std::string listen = "127.0.0.1:10250";  // address:port; [address]:port for IPv6; port 0: any
   std::string tls_cert_file, tls_private_key_file, client_ca_file;
+  // Whose client certificates are let in: common names and organizations. Empty: everybody's
+  // that the CA vouches for. In a cluster the CA vouches for every node and user.
+  std::vector<std::string> admitted;
   host::Path token_file;            // <root-dir>/api.token
   std::string version = "unknown";  // shown by /status
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 
+#include "agent/sources/apiserver_source.h"
 #include "agent/sources/etcd_source.h"
 #include "agent/sources/file_source.h"
 #include "agent/sources/merge.h"
@@ -99,7 +100,8 @@ struct Sources::Impl : std::enable_shared_from_this<Sources::Impl> {
   const std::function<void(const api::DesiredState&)> changed;
   Ledger ledger;
   std::map<std::string, Entry, std::less<>> entries;
-  PushSource* push = nullptr;  // one of `entries`
+  PushSource* push = nullptr;             // one of `entries`
+  ApiServerSource* api_server = nullptr;  // likewise
   bool announcing = false;
 };
 
@@ -131,6 +133,11 @@ host::Status Sources::Impl::make_sources() {
                                             .limits = limits});
     if (!source) return std::unexpected(std::move(source.error()).within("--etcd-servers"));
     add(std::move(*source), fmt::format("{} {}", fmt::join(settings.etcd_servers, ","), prefix), false);
+  }
+  if (!settings.api_server.empty()) {
+    auto source = std::make_unique<ApiServerSource>();
+    api_server = source.get();
+    add(std::move(source), settings.api_server, false);
   }
   if (settings.push) {
     auto owner = [this](const api::ObjectKey& key) -> std::optional<api::Origin> {
@@ -375,6 +382,14 @@ std::vector<SourceStatus> Sources::status() const {
     result.push_back(std::move(status));
   }
   return result;
+}
+
+void Sources::api_server_spoke(DocumentSet set) {
+  if (impl_->api_server != nullptr) impl_->api_server->spoke(std::move(set));
+}
+
+void Sources::api_server_failed(const host::Error& error) {
+  if (impl_->api_server != nullptr) impl_->api_server->failed(error);
 }
 
 void Sources::push_store(PushRequest request, PushCallback done) {

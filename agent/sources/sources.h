@@ -1,7 +1,7 @@
 #pragma once
 // Everything that the node is asked to bring about, from all manifest sources: file,
-// URL, etcd, HTTP push. The facade of this room: main makes one, hands its state to the
-// pods and the proxy, its push calls to the HTTP server.
+// URL, etcd, the API server, HTTP push. The facade of this room: main makes one, hands its
+// state to the pods and the proxy, its push calls to the HTTP server.
 //
 // Loop's thread. Each source's last set is kept under <root-dir>/sources/, so that a
 // reboot works offline: until a source has spoken, its stored set stands for it.
@@ -42,6 +42,8 @@ struct Settings {
   std::vector<std::string> etcd_servers;  // empty: no etcd source
   std::string etcd_prefix;                // empty: /registry/hosts/<node name>/
   host::Path etcd_ca_file, etcd_cert_file, etcd_key_file;
+
+  std::string api_server;  // its URL, for display; empty: no apiserver source
 
   bool push = true;
 
@@ -89,6 +91,10 @@ class Sources {
 
   std::vector<api::Problem> problems() const;
   std::vector<SourceStatus> status() const;
+
+  // What the API server has bound to this node; see apiserver_source.h.
+  void api_server_spoke(DocumentSet set);
+  void api_server_failed(const host::Error& error);
 
   // HTTP push; see push_source.h. Unsupported when the push source is off.
   void push_store(PushRequest request, PushCallback done);

@@ -65,7 +65,7 @@ void end(host::Child& child, int signal) {
 
 Path Sandbox::binaries() { return std::filesystem::read_symlink("/proc/self/exe").parent_path(); }
 
-Sandbox::Sandbox() {
+void Sandbox::make_places() {
   static int count = 0;
   ::signal(SIGPIPE, SIG_IGN);
   name_ = fmt::format("klt{}-{}", ::getpid(), ++count);
@@ -77,6 +77,11 @@ Sandbox::Sandbox() {
   BOOST_REQUIRE(host::make_directories(directory_, 0700));
   BOOST_REQUIRE(host::make_directories(manifests()));
   BOOST_REQUIRE(host::make_directories(cgroup_ / "host"));
+}
+
+Sandbox::Sandbox() {
+  make_places();
+  outside_ = name_ + "-out";
   must_run({"/bin/bash", "-ec", R"(
     node=$0 outside=$0-out
     ip netns add $node; ip netns add $outside
@@ -94,6 +99,37 @@ Sandbox::Sandbox() {
             name_});
 }
 
+Sandbox::Sandbox(Sandbox& first) : outside_(first.outside_), first_(false) {
+  make_places();
+  node_name_ = "node2";
+  ip_ = "192.0.2.11";
+  ip6_ = "fd00:2::11";
+  pod_cidr_ = "10.244.1.0/24,fd00:244:0:1::/64";
+  // The cable between the first node and the outside host becomes a switch in the latter.
+  must_run({"/bin/bash", "-ec", R"(
+    node=$0 outside=$1
+    if ! ip -n $outside link show port1 >/dev/null 2>&1; then
+      ip -n $outside link set eth0 down
+      ip -n $outside link set eth0 name port1
+      ip -n $outside address flush dev port1
+      ip -n $outside link add eth0 type bridge
+      ip -n $outside link set port1 master eth0 up
+      ip -n $outside link set eth0 up
+      ip -n $outside address add 192.0.2.20/24 dev eth0
+      ip -n $outside address add fd00:2::20/64 dev eth0 nodad
+      ip -n $outside route add 10.96.0.0/16 via 192.0.2.10
+      ip -n $outside route add 10.244.0.0/24 via 192.0.2.10
+    fi
+    ip netns add $node
+    ip -n $node link set lo up
+    ip -n $node link add eth0 type veth peer name port2 netns $outside
+    ip -n $node address add 192.0.2.11/24 dev eth0
+    ip -n $node address add fd00:2::11/64 dev eth0 nodad
+    ip -n $node link set eth0 up
+    ip -n $outside link set port2 master eth0 up)",
+            name_, outside_});
+}
+
 Sandbox::~Sandbox() {
   try {
     for (auto& child : background_) end(child, SIGTERM);
@@ -109,7 +145,8 @@ Sandbox::~Sandbox() {
                       "find {0} /sys/fs/cgroup/*/{1} -depth -type d -exec rmdir {{}} + ; rm -rf /sys/fs/bpf/{1}",
                       cgroup_.string(), name_));
     }
-    shell(fmt::format("rmdir {0}/host {0}; ip netns delete {1}; ip netns delete {1}-out", cgroup_.string(), name_));
+    shell(fmt::format("rmdir {0}/host {0}; ip netns delete {1}", cgroup_.string(), name_));
+    if (first_) shell(fmt::format("ip netns delete {}", outside_));
     if (auto removed = host::remove_tree(directory_); !removed) BOOST_ERROR(removed.error().message);
   } catch (const std::exception& error) {
     BOOST_ERROR(error.what());
@@ -185,7 +222,7 @@ Output Sandbox::on_node(const std::vector<std::string>& command) {
 }
 
 Output Sandbox::outside(const std::vector<std::string>& command) {
-  auto output = host::run({.argv = in_namespace(name_ + "-out", command, false), .environment = kEnvironment}, "",
+  auto output = host::run({.argv = in_namespace(outside_, command, false), .environment = kEnvironment}, "",
                           patient(kCommandTimeoutMs));
   BOOST_REQUIRE_MESSAGE(output, output.error().message);
   return *output;
@@ -201,6 +238,18 @@ host::Child& Sandbox::background(const std::vector<std::string>& command, const 
   background_.push_back(std::move(*child));
   return background_.back();
 }
+
+host::Child Sandbox::spawn_outside(const std::vector<std::string>& command, const Path& output) {
+  auto file = host::open_file(output, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  BOOST_REQUIRE(file);
+  auto child = host::spawn({.argv = in_namespace(outside_, command, false),
+                            .environment = kEnvironment,
+                            .fds = {{file->get(), 1}, {file->get(), 2}}});
+  BOOST_REQUIRE_MESSAGE(child, child.error().message);
+  return std::move(*child);
+}
+
+void Sandbox::end_child(host::Child& child, int signal) { end(child, signal); }
 
 host::Child Sandbox::on_terminal(const std::vector<std::string>& command, const host::Fd& terminal) {
   std::vector<std::string> argv = {"/usr/bin/setsid", "--ctty", "--wait"};
@@ -232,13 +281,15 @@ std::vector<std::string> Sandbox::agent_command(const std::vector<std::string>& 
                                       "--bpffs=" + bpffs().string(),
                                       "--cgroup-root=" + cgroup_.string(),
                                       "--pod-cgroup=" + pod_cgroup().string(),
-                                      "--hostname-override=node1",
+                                      "--hostname-override=" + node_name_,
                                       "--v=debug"};
   const auto given = [&flags](std::string_view flag) {
     return std::ranges::any_of(flags, [flag](const auto& text) { return text.starts_with(flag); });
   };
-  if (!given("--node-ip")) command.push_back(fmt::format("--node-ip={},{}", kNodeIp, kNodeIp6));
-  if (!given("--pod-cidr")) command.emplace_back("--pod-cidr=10.244.0.0/24,fd00:244::/64");
+  if (!given("--node-ip")) command.push_back(fmt::format("--node-ip={},{}", ip_, ip6_));
+  // In a cluster the pod CIDR is the master's to give.
+  if (!given("--pod-cidr") && !given("--kubeconfig") && !given("--master"))
+    command.push_back("--pod-cidr=" + pod_cidr_);
   if (!given("--service-cidr")) command.emplace_back("--service-cidr=10.96.0.0/16,fd00:96::/112");
   command.insert(command.end(), flags.begin(), flags.end());
   return command;

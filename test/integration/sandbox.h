@@ -30,6 +30,9 @@ class Sandbox {
   static constexpr const char* kOutsideIp6 = "fd00:2::20";
 
   Sandbox();
+  // Another node of the same network, "node2": 192.0.2.11, fd00:2::11; its pod CIDRs, where
+  // no flag says otherwise, are 10.244.1.0/24 and fd00:244:0:1::/64. The first outlives it.
+  explicit Sandbox(Sandbox& first);
   ~Sandbox();
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
@@ -52,6 +55,9 @@ class Sandbox {
   host::Output shell(const std::string& script);                  // where the test itself runs
   // A process on the node that goes on; ended with the sandbox.
   host::Child& background(const std::vector<std::string>& command, const host::Path& output);
+  // The same in the outside host's namespace, and the caller's to end (end_child).
+  host::Child spawn_outside(const std::vector<std::string>& command, const host::Path& output);
+  static void end_child(host::Child& child, int signal);  // and waits for it
   // A process on the node with its own terminal as stdin, stdout and stderr; `terminal` is its end of it.
   host::Child on_terminal(const std::vector<std::string>& command, const host::Fd& terminal);
 
@@ -76,6 +82,9 @@ class Sandbox {
   std::string pod_condition(std::string_view name, std::string_view type);
   bool pod_exists(std::string_view name) { return !pod_value(name, "/metadata/uid").empty(); }
 
+  const std::string& node_name() const { return node_name_; }
+  const std::string& node_ip() const { return ip_; }
+  const std::string& node_ip6() const { return ip6_; }
   host::Path directory() const { return directory_; }
   host::Path root_dir() const { return directory_ / "root"; }
   host::Path run_dir() const { return directory_ / "run"; }
@@ -102,7 +111,13 @@ class Sandbox {
   host::Output must_run(const std::vector<std::string>& command);
   std::string what_is_left() const;
 
+  void make_places();
+
   std::string name_;
+  std::string outside_;  // the outside host's namespace; the first sandbox's
+  bool first_ = true;
+  std::string node_name_ = "node1", ip_ = kNodeIp, ip6_ = kNodeIp6;
+  std::string pod_cidr_ = "10.244.0.0/24,fd00:244::/64";
   host::Path directory_;
   host::Path cgroup_;
   std::optional<host::Child> agent_;

@@ -378,9 +378,11 @@ int run_doctor(const AgentOptions& options, const std::vector<std::string>& agen
   if (agent.exit_code) return *agent.exit_code;
   DoctorOptions how;
   how.network.instance = network::instance_of(agent.options.run_dir);
-  for (const auto& [text, into] : {std::pair(&agent.options.pod_cidr, &how.network.pod_cidrs),
-                                   std::pair(&agent.options.service_cidr, &how.network.service_cidrs)}) {
-    auto cidrs = host::parse_cidrs(*text);
+  const auto& pod_cidr = agent.options.pod_cidr;
+  for (const auto& [text, into] :
+       {std::pair(pod_cidr.empty() ? std::string(agent::kDefaultPodCidr) : pod_cidr, &how.network.pod_cidrs),
+        std::pair(agent.options.service_cidr, &how.network.service_cidrs)}) {
+    auto cidrs = host::parse_cidrs(text);
     if (!cidrs) return say(cidrs.error());
     *into = std::move(*cidrs);
   }
