@@ -159,7 +159,7 @@ host::Status Agent::start_sources() {
                                     .etcd_ca_file = options_.etcd_cafile,
                                     .etcd_cert_file = options_.etcd_certfile,
                                     .etcd_key_file = options_.etcd_keyfile,
-                                    .api_server = from_api ? client_->config().server : std::string(),
+                                    .api_server = client_ ? client_->config().server : std::string(),
                                     .policy = node_.policy,
                                     .metrics = &metrics_};
   for (const auto& text : options_.manifest_url_headers) {

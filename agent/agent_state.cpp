@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/agent.h"
+#include "agent/sources/prepare.h"
 #include "api/codec.h"
 #include "api/static_pod.h"
 #include "host/log.h"
@@ -33,9 +34,9 @@ void Agent::recovered(host::Result<std::vector<api::RecoveredPod>> found) {
     alive.push_back(pod.spec.uid);
     auto object = api::decode_json<api::Pod>(pod.spec.manifest);
     if (!object) continue;
-    const auto source = object->metadata.annotations.find("kubernetes.io/config.source");
-    if (source == object->metadata.annotations.end()) continue;
-    unheard_.push_back({.object = std::move(*object), .origin = {.source = source->second, .document = "recovered"}});
+    const auto source = sources::source_of(*object);
+    if (source.empty()) continue;
+    unheard_.push_back({.object = std::move(*object), .origin = {.source = source, .document = "recovered"}});
   }
   network_->retain(alive);
   if (!found->empty()) log_info("recovered {} pods, {} of them running", found->size(), alive.size());
@@ -58,6 +59,10 @@ void Agent::apply() {
     if (!wanted_anyhow) state.pods.push_back(pod);
   }
 
+  // The master's copies in etcd are without a status.
+  for (auto& pod : state.pods) {
+    if (cluster_ && pod.origin.source == "etcd") pod.object.status.phase = cluster_->final_phase(pod.object);
+  }
   apply_services(state);
   pods_->apply(state);
   if (cluster_) {

@@ -167,7 +167,7 @@ struct Cluster::Impl {
       }
       mirrors.look(present);
     }
-    if (settings.pods) offer(bound);
+    offer(bound);
   }
 
   void offer(const std::vector<Pods::Ptr>& bound) {
@@ -179,6 +179,7 @@ struct Cluster::Impl {
     Manifests now;
     std::map<std::string, Made> still;
     for (const auto& pod : bound) {
+      if (!settings.pods) break;
       const auto name = fmt::format("pods/{}/{}", pod->metadata.namespace_, pod->metadata.name);
       auto known = made.find(name);
       std::set<ConfigRef> needed;
@@ -318,6 +319,11 @@ std::vector<api::Service> Cluster::services() const {
   std::vector<api::Service> result;
   impl_->services->each([&](const auto& service) { result.push_back(*service); });
   return result;
+}
+
+std::string Cluster::final_phase(const api::Pod& pod) const {
+  const auto known = impl_->pods->find(pod.metadata.namespace_, pod.metadata.name);
+  return known && known->metadata.uid == pod.metadata.uid && api::is_over(*known) ? known->status.phase : "";
 }
 
 std::string Cluster::static_name(const std::string& name) const {

@@ -28,8 +28,8 @@ namespace keelson::cluster {
 
 struct Settings {
   std::string node_name;
-  // Pods come from here; false: another source (etcd) has them, and only their status,
-  // mirrors and acknowledgements are ours.
+  // Pods come from here; false: another source (etcd) has them, and only what they name,
+  // their status, mirrors and acknowledgements are ours.
   bool pods = true;
 };
 
@@ -75,6 +75,8 @@ class Cluster {
   // --- what is known
   bool synced() const;  // Services and EndpointSlices have been heard
   std::vector<api::Service> services() const;
+  // "Succeeded" or "Failed" when that is what the API has of this Pod; "" otherwise.
+  std::string final_phase(const api::Pod& pod) const;
   // Of the Pod that the API names so, what it is called here; "" when it is no mirror's.
   std::string static_name(const std::string& name) const;
 

@@ -1,6 +1,6 @@
 #pragma once
-// The Pods that the API server has bound to this node, and the ConfigMaps and Secrets that
-// they name. Who watches them is another room (cluster), for what becomes of the Pods is
+// The Pods that the API server has bound to this node (unless they come by etcd), and the
+// ConfigMaps and Secrets that they name. Who watches them is another room (cluster), for what becomes of the Pods is
 // written by the same connection; what it hears is handed over here. Loop's thread.
 
 #include "agent/sources/manifest_source.h"

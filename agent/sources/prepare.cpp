@@ -79,6 +79,11 @@ void drop_observations(api::Object& object, std::string_view source) {
   if (auto* service = std::get_if<api::Service>(&object)) service->status = {};
 }
 
+bool is_clusters(std::string_view message) {
+  return message.starts_with("has no effect: this node has no ") ||
+         message.starts_with("has no effect: there is no API");
+}
+
 class Preparation {
  public:
   Preparation(const Rules& rules, std::string_view source, DocumentPtr document) : rules_(rules), source_(source) {
@@ -149,6 +154,8 @@ class Preparation {
     }
     if (!allowed) return false;
     for (const auto& field : api::not_acted_on(decoded.object)) {
+      // What a node by itself does not act on, the cluster does: it has a scheduler and controllers.
+      if (source_ == "apiserver" && is_clusters(field.message)) continue;
       report(api::Problem::Severity::warning, decoded.line, name, field.field, field.message);
     }
     return true;
@@ -182,6 +189,14 @@ class Preparation {
 
 Prepared prepare(const Rules& rules, std::string_view source, DocumentPtr document) {
   return Preparation(rules, source, std::move(document)).run();
+}
+
+std::string source_of(const api::Pod& pod) {
+  const auto told = api::annotation(pod, kConfigSource);
+  for (const std::string_view source : {"url", "apiserver"}) {
+    if (told == config_source(source)) return std::string(source);
+  }
+  return std::string(told);
 }
 
 void set_created(api::Object& object, const AcceptedPtr& before, api::Time now) {

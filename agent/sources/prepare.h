@@ -55,6 +55,9 @@ Prepared prepare(const Rules& rules, std::string_view source, DocumentPtr docume
 // config.seen is when this hash was first seen here; the ledger sets it.
 using api::kConfigHash, api::kConfigSeen, api::kConfigSource;
 
+// The source that a prepared Pod came from, by its annotation; "" without one.
+std::string source_of(const api::Pod& pod);
+
 // A manifest seldom has a creation time: an object without one has that of the version before it
 // (nullptr: none), or `now`. Pods are left alone: one begins anew whenever it is replaced.
 void set_created(api::Object& object, const AcceptedPtr& before, api::Time now);

@@ -564,8 +564,7 @@ spec:
 )");
     require("it is Ready in the API", [&] { return master.ready("reader"); });
     BOOST_TEST(master.must_kubectl({"logs", "reader"}) == "hello\n");
-    const auto sources = one.ctl({"status", "-o", "json"}).out;
-    BOOST_TEST(sources.find("\"apiserver\"") == std::string::npos, sources);
+    BOOST_TEST(one.pod_value("reader", "/metadata/annotations/kubernetes.io~1config.source") == "etcd");
     master.must_kubectl({"delete", "pod", "reader"});
     require("it is gone here too", [&] { return !one.pod_exists("reader"); });
     // Its manifest by hand is a static Pod, and has a mirror.

@@ -275,7 +275,36 @@ BOOST_FIXTURE_TEST_CASE(annotations_of_ours_in_a_manifest_are_not_believed, Fixt
                  "    kubernetes.io/config.source: file\n    kubernetes.io/config.hash: forged\n"
                  "spec: {containers: [{name: c, image: i}]}\n"}});
   BOOST_TEST(annotation(kConfigSource) == "http");
+  BOOST_TEST(source_of(first_pod()) == "url");
   BOOST_TEST(annotation(kConfigHash) == first_pod().metadata.uid);
+}
+
+BOOST_FIXTURE_TEST_CASE(what_a_cluster_acts_on_is_no_warning_there, Fixture) {
+  const std::string text =
+      "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  uid: 0b2ac6f0-6d4e-4f6c-9a5e-2a6a2f2b9c11\n"
+      "spec: {nodeSelector: {disk: ssd}, tolerations: [{key: x, operator: Exists}], containers: [{name: c, image: "
+      "i}]}\n";
+  speak("apiserver", {{"pods/default/a", text}});
+  BOOST_TEST(ledger.problems().empty());
+  BOOST_TEST(!api::is_static(first_pod()));
+  speak("apiserver", {});
+  speak("file", {{"a.yaml", text}});
+  BOOST_TEST(ledger.problems().size() == 2u);
+  BOOST_TEST(api::is_static(first_pod()));
+}
+
+BOOST_FIXTURE_TEST_CASE(of_etcd_the_masters_copies_run_and_mirrors_do_not, Fixture) {
+  const std::string spec = "spec: {containers: [{name: c, image: i}]}\nstatus: {phase: Succeeded}\n";
+  const std::string head =
+      "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  uid: 0b2ac6f0-6d4e-4f6c-9a5e-2a6a2f2b9c11\n";
+  speak("etcd",
+        {{"/registry/hosts/node1/pods/default/a", head + "  annotations: {kubernetes.io/config.mirror: x}\n" + spec}});
+  BOOST_TEST(pods() == "");
+  speak("etcd", {{"/registry/hosts/node1/pods/default/a", head + spec}});
+  BOOST_TEST(!api::is_static(first_pod()));
+  BOOST_TEST(api::is_over(first_pod()));
+  speak("etcd", {{"/registry/hosts/node1/hand", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n" + spec}});
+  BOOST_TEST(api::is_static(first_pod()));
 }
 
 BOOST_FIXTURE_TEST_CASE(a_restored_set_stands_until_its_source_speaks, Fixture) {
