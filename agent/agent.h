@@ -83,9 +83,11 @@ class Agent : private pods::PodsListener,
   // --- ClusterListener
   void manifests(cluster::Manifests manifests) override;
   void services_changed() override;
-  void slice_changed(const api::EndpointSlice& slice) override { proxy_->set_slice(slice); }
+  void slice_changed(const api::EndpointSlice& slice) override {
+    if (has_proxy()) proxy_->set_slice(slice);
+  }
   void slice_removed(const std::string& namespace_, const std::string& name) override {
-    proxy_->remove_slice(namespace_, name);
+    if (has_proxy()) proxy_->remove_slice(namespace_, name);
   }
   void unreachable(const host::Error& error) override { sources_->api_server_failed(error); }
 

@@ -178,7 +178,15 @@ struct Node::Impl : std::enable_shared_from_this<Node::Impl> {
     look();
   }
 
+  // The master has called us lost (Unknown), or somebody has written over our status.
+  void correct(const api::NodeStatus& known) {
+    if (!sent || sending || tells(known, *sent)) return;
+    sent.reset();
+    send_status();
+  }
+
   void tell_own(const api::Node& node) {
+    correct(node.status);
     const bool same = own && own->metadata.uid == node.metadata.uid && own->metadata.labels == node.metadata.labels &&
                       own->spec == node.spec;
     if (same) return;

@@ -118,6 +118,13 @@ bool differs(const api::NodeStatus& a, const api::NodeStatus& b) {
   return timeless(a) != timeless(b);
 }
 
+bool tells(const api::NodeStatus& known, const api::NodeStatus& said) {
+  return std::ranges::all_of(said.conditions, [&](const api::NodeCondition& condition) {
+    const auto there = std::ranges::find(known.conditions, condition.type, &api::NodeCondition::type);
+    return there != known.conditions.end() && there->status == condition.status;
+  });
+}
+
 std::vector<api::ContainerImage> told_images(const std::vector<api::ImageInfo>& images) {
   std::vector<const api::ImageInfo*> by_size;
   for (const auto& image : images) by_size.push_back(&image);

@@ -43,6 +43,9 @@ std::string status_patch(const api::NodeStatus& status);
 // Whether something but the heartbeat times differs.
 bool differs(const api::NodeStatus& a, const api::NodeStatus& b);
 
+// Whether the API has our conditions as we have said them.
+bool tells(const api::NodeStatus& known, const api::NodeStatus& said);
+
 // The largest fifty, each by at most five names, as kubelet tells them.
 std::vector<api::ContainerImage> told_images(const std::vector<api::ImageInfo>& images);
 

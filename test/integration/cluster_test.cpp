@@ -34,7 +34,8 @@ class Master {
 
   void start() {
     Words command = {(Sandbox::binaries() / "keelson-master").string(),
-                     "--config=",
+                     "--config",
+                     "",
                      "--data-dir=" + data().string(),
                      fmt::format("--listen={}:6443", Sandbox::kOutsideIp),
                      fmt::format("--advertise-address={}", Sandbox::kOutsideIp),

@@ -210,6 +210,15 @@ BOOST_AUTO_TEST_CASE(a_status_replaces_addresses_and_leaves_conditions_of_others
   BOOST_TEST((status.node_info == node.status.node_info));
 }
 
+BOOST_AUTO_TEST_CASE(a_node_that_was_called_lost_notices) {
+  api::NodeStatus said, known;
+  said.conditions = known.conditions = make_conditions({.pressure = {}, .not_ready = {}, .no_network = ""}, {}, {100});
+  known.conditions.push_back({.type = "KernelDeadlock", .status = "True"});
+  BOOST_TEST(tells(known, said));
+  known.conditions[4].status = "Unknown";
+  BOOST_TEST(!tells(known, said));
+}
+
 BOOST_AUTO_TEST_CASE(the_largest_images_are_told) {
   std::vector<api::ImageInfo> images(60);
   for (size_t i = 0; i < images.size(); ++i) {
