@@ -12,6 +12,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 
 #include "test/integration/sandbox.h"
 #include "test/patience.h"
