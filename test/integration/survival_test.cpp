@@ -122,12 +122,14 @@ BOOST_FIXTURE_TEST_CASE(a_reboot_starts_everything_again_and_leaks_no_address, N
   shell(
       // Not the agent's own cgroup: since Linux 6.14 a child that is cloned into a cgroup which was killed
       // another number of times than its parent's dies at once (kill_seq).
-      fmt::format("echo 1 > {0}/pods/cgroup.kill; sleep 0.5; "
-                  "nsenter --net=/run/netns/{3} sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
-                  "rm -rf {1}; rm -rf {2}; find {0} /sys/fs/cgroup/*/{3} -mindepth 1 -depth -type d ! -name host -exec "
-                  "rmdir {{}} + 2>/dev/null; "
-                  "ip -n {3} -o link | grep -oE 'kl[^@: ]*@' | tr -d @ | xargs -r -n1 ip -n {3} link del",
-                  cgroup().string(), run_dir().string(), bpffs().string(), name()));
+      fmt::format(
+          "echo 1 > {0}/pods/cgroup.kill; sleep 0.5; "
+          "nsenter --net=/run/netns/{3} sysctl -q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0; "
+          "rm -rf {1}; rm -rf {2}; find {0} /sys/fs/cgroup/*/{3} -mindepth 1 -depth -type d ! -name host -exec "
+          "rmdir {{}} + 2>/dev/null; "
+          "ip -n {3} -o link | grep -oE 'kl[^@: ]*@' | tr -d @ | xargs -r -n1 ip -n {3} link del; "
+          "ip -n {3} -o link | cut -d: -f2 | cut -d@ -f1 | xargs -r -I% tc -n {3} qdisc del dev % clsact 2>/dev/null",
+          cgroup().string(), run_dir().string(), bpffs().string(), name()));
   start_agent();
   require_eventually("it is Ready again", [&] { return pod_is_ready("echo") && answers(); });
   BOOST_TEST(shell("ip -n " + name() + " -4 route | grep -c '^10.244.0.[0-9]* '").out == "1\n");
