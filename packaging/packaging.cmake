@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 set(packaged keelson-agent keelson-puller podshim keelsonctl)
 install(TARGETS ${packaged} RUNTIME DESTINATION bin)
 install(FILES README.md DESTINATION share/doc/keelson)
-install(DIRECTORY docs DESTINATION share/doc/keelson)
+install(DIRECTORY docs DESTINATION share/doc/keelson PATTERN docs/man EXCLUDE)
 install(FILES packaging/debian/copyright DESTINATION share/doc/keelson)
 
 # Units name programs by their full paths, which are known when the prefix is.
@@ -15,6 +15,12 @@ configure_file(${CMAKE_SOURCE_DIR}/packaging/systemd/keelson-agent.service.in
 execute_process(COMMAND gzip --best --no-name --stdout ${CMAKE_SOURCE_DIR}/packaging/debian/changelog
   OUTPUT_FILE ${CMAKE_BINARY_DIR}/packaging/changelog.gz COMMAND_ERROR_IS_FATAL ANY)")
 install(FILES ${CMAKE_BINARY_DIR}/packaging/changelog.gz DESTINATION share/doc/keelson)
+foreach(page keelson-agent.8 keelsonctl.1 agent.yaml.5)
+  install(CODE "execute_process(COMMAND gzip --best --no-name --stdout ${CMAKE_SOURCE_DIR}/docs/man/${page}
+  OUTPUT_FILE ${CMAKE_BINARY_DIR}/packaging/${page}.gz COMMAND_ERROR_IS_FATAL ANY)")
+  string(REGEX MATCH "[0-9]$" section ${page})
+  install(FILES ${CMAKE_BINARY_DIR}/packaging/${page}.gz DESTINATION share/man/man${section})
+endforeach()
 install(FILES ${CMAKE_BINARY_DIR}/packaging/keelson-agent.service packaging/systemd/keelson-pods.service
   DESTINATION lib/systemd/system)
 
