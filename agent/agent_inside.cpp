@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agent/agent.h"
+#include "agent/network/doctor.h"
 #include "api/static_pod.h"
 #include "host/process.h"
 
@@ -164,6 +165,9 @@ std::vector<api::Problem> Agent::problems() const {
   if (has_proxy()) {
     for (auto& problem : proxy_->problems()) result.push_back(std::move(problem));
   }
+  for (const auto& finding : network_->findings()) {
+    result.push_back({.object = finding.subject, .message = finding.found + "; " + finding.remedy});
+  }
   return result;
 }
 
@@ -224,6 +228,13 @@ void Agent::refresh_metrics() {
   }
   metrics_.gauge("keelson_problems", "Problems that keelsonctl status shows.", {{"severity", "error"}}).set(errors);
   metrics_.gauge("keelson_problems", "Problems that keelsonctl status shows.", {{"severity", "warning"}}).set(warnings);
+  for (const char* subject : network::kRunningSubjects) {
+    const auto found = std::ranges::count(network_->findings(), std::string_view(subject), &network::Finding::subject);
+    metrics_
+        .gauge("keelson_pod_network_problems", "What keeps Pods from their network, see keelsonctl status.",
+               {{"subject", subject}})
+        .set(static_cast<double>(found));
+  }
   if (!has_proxy()) return;
   for (const auto& counter : proxy_->counters()) {
     metrics_

@@ -824,6 +824,43 @@ int take_chain(const nlmsghdr* message, void* out) {
   return MNL_CB_OK;
 }
 
+// `meta iifname "kl*" [counter] accept`, and nothing else in between.
+int take_interface_accept(const nlmsghdr* message, void* out) {
+  const RulePtr rule(nftnl_rule_alloc());
+  if (nftnl_rule_nlmsg_parse(message, rule.get()) < 0) return MNL_CB_OK;
+  struct Look {
+    InterfaceAccept found;
+    std::optional<uint32_t> key;
+    bool compared = false, accepts = false, more = false;
+  } look;
+  nftnl_expr_foreach(
+      rule.get(),
+      [](nftnl_expr* expression, void* data) {
+        auto& seen = *static_cast<Look*>(data);
+        const std::string_view name = nftnl_expr_get_str(expression, NFTNL_EXPR_NAME);
+        if (name == "meta" && !seen.key) {
+          seen.key = nftnl_expr_get_u32(expression, NFTNL_EXPR_META_KEY);
+        } else if (name == "cmp" && seen.key && !seen.compared) {
+          uint32_t size = 0;
+          const auto* bytes = static_cast<const char*>(nftnl_expr_get(expression, NFTNL_EXPR_CMP_DATA, &size));
+          seen.compared = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_OP) == NFT_CMP_EQ;
+          seen.found.name = std::string(bytes, ::strnlen(bytes, size));
+          seen.found.is_prefix = seen.found.name.size() == size;
+        } else if (name == "immediate" && nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_VERDICT)) {
+          seen.accepts = nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_VERDICT) == NF_ACCEPT;
+        } else if (name != "counter") {
+          seen.more = true;
+        }
+        return 0;
+      },
+      &look);
+  const bool by_interface = look.key == NFT_META_IIFNAME || look.key == NFT_META_OIFNAME;
+  if (!by_interface || !look.compared || !look.accepts || look.more) return MNL_CB_OK;
+  look.found.incoming = look.key == NFT_META_IIFNAME;
+  static_cast<std::vector<InterfaceAccept>*>(out)->push_back(std::move(look.found));
+  return MNL_CB_OK;
+}
+
 }  // namespace
 
 void Data::append(const void* field, size_t size) {
@@ -953,6 +990,21 @@ Result<std::vector<TableName>> Nft::tables() {
 
 Result<std::vector<ForeignChain>> Nft::base_chains() {
   return list<ForeignChain>(socket_, NFT_MSG_GETCHAIN, sequence_, take_chain, "list of chains");
+}
+
+Result<std::vector<InterfaceAccept>> Nft::interface_accepts(const TableName& table) {
+  for (int attempt = 1;; ++attempt) {
+    std::vector<InterfaceAccept> found;
+    std::array<char, 1024> buffer;
+    auto* request =
+        nftnl_nlmsg_build_hdr(buffer.data(), NFT_MSG_GETRULE, nfproto(table.family), NLM_F_DUMP, sequence_++);
+    if (table.name.size() >= NFT_NAME_MAXLEN) return fail(Error::Code::invalid, "nft: a name is too long");
+    mnl_attr_put_strz(request, NFTA_RULE_TABLE, table.name.c_str());
+    auto done = dump(socket_, request, take_interface_accept, &found,
+                     fmt::format("rules of table {} {}", family_name(table.family), table.name));
+    if (done) return found;
+    if (done.error().sys != EINTR || attempt == kDumpAttempts) return std::unexpected(std::move(done.error()));
+  }
 }
 
 Result<std::string> encode(std::span<const Table> tables) {

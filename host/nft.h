@@ -246,6 +246,13 @@ struct ForeignChain {
   BaseChain base;
 };
 
+// A rule of anybody's that accepts whatever comes in, or goes out, by interfaces of this name.
+struct InterfaceAccept {
+  bool incoming = false;
+  std::string name;
+  bool is_prefix = false;  // "kl*", or iptables' "kl+"
+};
+
 // One NETLINK_NETFILTER socket, in the network namespace of the thread that opened
 // it. For one thread at a time. Calls block for as long as the kernel's transaction
 // takes (10,000 elements: some 10 ms).
@@ -272,6 +279,8 @@ class Nft {
   // Tables of the families ip, ip6 and inet, and their base chains.
   Result<std::vector<TableName>> tables();
   Result<std::vector<ForeignChain>> base_chains();
+  // In any chain of the table; rules with further conditions are not among them.
+  Result<std::vector<InterfaceAccept>> interface_accepts(const TableName& table);
 
  private:
   explicit Nft(Fd socket) : socket_(std::move(socket)) {}

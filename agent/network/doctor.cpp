@@ -38,6 +38,10 @@ std::optional<uint64_t> number_in(const host::Path& file) {
   return value;
 }
 
+bool wants(const Settings& settings, bool v4) {
+  return std::ranges::any_of(settings.pod_cidrs, [&](const auto& cidr) { return cidr.is_v4() == v4; });
+}
+
 std::string networks_text(const Settings& settings) {
   std::string text;
   for (const auto* cidrs : {&settings.pod_cidrs, &settings.service_cidrs}) {
@@ -122,10 +126,36 @@ void examine_nftables(nft::Nft& nft, std::vector<Finding>& findings) {
   }
 }
 
-// The policy of iptables-legacy's FORWARD chain, which nftables does not show. Entries of
-// the table are asked for only if the kernel has it: asking loads the module.
+// Whether rules let through what comes in by, and what goes out by, every interface of ours.
+class Gate {
+ public:
+  explicit Gate(std::string_view link_prefix) : link_prefix_(link_prefix) {}
+  void accepts(bool incoming, std::string_view name, bool is_prefix) {
+    if (is_prefix && link_prefix_.starts_with(name)) (incoming ? in_ : out_) = true;
+  }
+  bool is_open() const { return in_ && out_; }
+
+ private:
+  std::string_view link_prefix_;
+  bool in_ = false, out_ = false;
+};
+
+const ipt_ip& head_of(const ipt_entry& entry) { return entry.ip; }
+const ip6t_ip6& head_of(const ip6t_entry& entry) { return entry.ipv6; }
+
+// "kl+" has a mask over its letters alone.
+template <size_t size>
+void take_legacy_interface(Gate& gate, bool incoming, const char (&name)[size], const unsigned char (&mask)[size]) {
+  size_t letters = 0;
+  while (letters < size && mask[letters] != 0 && name[letters] != '\0') ++letters;
+  if (letters > 0) gate.accepts(incoming, std::string_view(name, letters), mask[letters] == 0);
+}
+
+// iptables-legacy's FORWARD chain, which nftables does not show: whether it drops what no rule of it
+// accepts, and none accepts our interfaces. Entries of the table are asked for only if the kernel has
+// it: asking loads the module.
 template <typename Info, typename Entries, typename Entry>
-bool legacy_forward_drops(const host::Path& names, int family, int level, int get_info, int get_entries) {
+bool legacy_forward_drops(const host::Path& names, int family, int level, int get_info, int get_entries, Gate gate) {
   const auto tables = host::read_file(names);
   if (!tables || tables->find("filter\n") == tables->npos) return false;
   const host::Fd socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
@@ -148,7 +178,22 @@ bool legacy_forward_drops(const host::Path& names, int family, int level, int ge
   const auto* entry = reinterpret_cast<const Entry*>(table + at);
   if (at + entry->target_offset + sizeof(xt_standard_target) > info.size) return false;
   const auto* target = reinterpret_cast<const xt_standard_target*>(table + at + entry->target_offset);
-  return target->verdict == -NF_DROP - 1;
+  if (target->verdict != -NF_DROP - 1) return false;
+  for (size_t next = 0; next + sizeof(Entry) <= info.size;) {
+    const auto* rule = reinterpret_cast<const Entry*>(table + next);
+    if (rule->next_offset < sizeof(Entry) || next + rule->target_offset + sizeof(xt_standard_target) > info.size) break;
+    const auto* does = reinterpret_cast<const xt_standard_target*>(table + next + rule->target_offset);
+    // A standard target has no name; matches would stand between the entry and its target.
+    const bool accepts = does->target.u.user.name[0] == '\0' && does->verdict == -NF_ACCEPT - 1;
+    if (accepts && rule->target_offset == sizeof(Entry)) {
+      const auto& head = head_of(*rule);
+      const bool any_in = head.iniface_mask[0] == 0, any_out = head.outiface_mask[0] == 0;
+      if (any_out) take_legacy_interface(gate, true, head.iniface, head.iniface_mask);
+      if (any_in) take_legacy_interface(gate, false, head.outiface, head.outiface_mask);
+    }
+    next += rule->next_offset;
+  }
+  return !gate.is_open();
 }
 
 void examine_forwarding(nft::Nft* nft, const Settings& settings, const Names& names, std::vector<Finding>& findings) {
@@ -161,16 +206,19 @@ void examine_forwarding(nft::Nft* nft, const Settings& settings, const Names& na
         "which Docker leaves alone)",
         command, "FORWARD", names.link_prefix);
   };
-  const auto wants = [&](bool v4) {
-    return std::ranges::any_of(settings.pod_cidrs, [&](const auto& cidr) { return cidr.is_v4() == v4; });
-  };
   if (nft != nullptr) {
     const auto chains = nft->base_chains();
     if (!chains) findings.push_back({Severity::warning, "FORWARD policy", chains.error().message, ""});
     for (const auto& chain : chains ? *chains : std::vector<nft::ForeignChain>()) {
       if (chain.base.hook != nft::Hook::forward || !chain.base.drop) continue;
-      if (chain.table.family == nft::Family::ip && !wants(true)) continue;
-      if (chain.table.family == nft::Family::ip6 && !wants(false)) continue;
+      if (chain.table.family == nft::Family::ip && !wants(settings, true)) continue;
+      if (chain.table.family == nft::Family::ip6 && !wants(settings, false)) continue;
+      Gate gate(names.link_prefix);
+      const auto accepts = nft->interface_accepts(chain.table);
+      for (const auto& rule : accepts ? *accepts : std::vector<nft::InterfaceAccept>()) {
+        gate.accepts(rule.incoming, rule.name, rule.is_prefix);
+      }
+      if (gate.is_open()) continue;
       const char* family = chain.table.family == nft::Family::ip    ? "ip"
                            : chain.table.family == nft::Family::ip6 ? "ip6"
                                                                     : "inet";
@@ -186,12 +234,14 @@ void examine_forwarding(nft::Nft* nft, const Settings& settings, const Names& na
                                      family, chain.table.name, chain.name, names.link_prefix)});
     }
   }
-  if (wants(true) && legacy_forward_drops<ipt_getinfo, ipt_get_entries, ipt_entry>(
-                         "/proc/net/ip_tables_names", AF_INET, IPPROTO_IP, IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES))
+  if (wants(settings, true) && legacy_forward_drops<ipt_getinfo, ipt_get_entries, ipt_entry>(
+                                   "/proc/net/ip_tables_names", AF_INET, IPPROTO_IP, IPT_SO_GET_INFO,
+                                   IPT_SO_GET_ENTRIES, Gate(names.link_prefix)))
     findings.push_back(
         {Severity::error, "FORWARD policy", problem("iptables-legacy's chain FORWARD"), iptables("iptables-legacy")});
-  if (wants(false) && legacy_forward_drops<ip6t_getinfo, ip6t_get_entries, ip6t_entry>(
-                          "/proc/net/ip6_tables_names", AF_INET6, IPPROTO_IPV6, IP6T_SO_GET_INFO, IP6T_SO_GET_ENTRIES))
+  if (wants(settings, false) && legacy_forward_drops<ip6t_getinfo, ip6t_get_entries, ip6t_entry>(
+                                    "/proc/net/ip6_tables_names", AF_INET6, IPPROTO_IPV6, IP6T_SO_GET_INFO,
+                                    IP6T_SO_GET_ENTRIES, Gate(names.link_prefix)))
     findings.push_back(
         {Severity::error, "FORWARD policy", problem("ip6tables-legacy's chain FORWARD"), iptables("ip6tables-legacy")});
 }
@@ -213,6 +263,23 @@ void examine_conntrack(std::vector<Finding>& findings) {
     findings.push_back({Severity::fine, "conntrack", fmt::format("{} of at most {} flows", *now, *most), ""});
 }
 
+void examine_ipv6(const Settings& settings, std::vector<Finding>& findings) {
+  if (wants(settings, false) && number_in(kProcSysNet / "ipv6/conf/default/disable_ipv6").value_or(1) == 1)
+    findings.push_back({Severity::error, "IPv6", "a pod CIDR is IPv6, but IPv6 is switched off on this host",
+                        "sysctl net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0"});
+}
+
+// The agent has switched it on.
+void examine_switches(const Settings& settings, std::vector<Finding>& findings) {
+  for (const auto& [v4, file, name] : {std::tuple(true, "ipv4/ip_forward", "net.ipv4.ip_forward"),
+                                       std::tuple(false, "ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding")}) {
+    if (!wants(settings, v4) || number_in(kProcSysNet / file).value_or(1) != 0) continue;
+    findings.push_back({Severity::error, "forwarding",
+                        fmt::format("{} was switched off: pods reach neither each other nor the outside", name),
+                        fmt::format("sysctl {}=1, and see in /etc/sysctl.d who switches it off", name)});
+  }
+}
+
 void examine_sysctls(const Settings& settings, std::vector<Finding>& findings) {
   if (access((kProcSysNet / "ipv4/ip_forward").c_str(), W_OK) != 0)
     findings.push_back({Severity::error, "sysctl", "/proc/sys/net cannot be written, so forwarding cannot be set",
@@ -223,10 +290,7 @@ void examine_sysctls(const Settings& settings, std::vector<Finding>& findings) {
          "net.ipv4.conf.all.rp_filter is 1 (strict): on a host with several uplinks, answers to pods that "
          "come in by another one than the request left by are dropped",
          "sysctl net.ipv4.conf.all.rp_filter=2"});
-  const bool v6 = std::ranges::any_of(settings.pod_cidrs, [](const auto& cidr) { return !cidr.is_v4(); });
-  if (v6 && number_in(kProcSysNet / "ipv6/conf/default/disable_ipv6").value_or(1) == 1)
-    findings.push_back({Severity::error, "IPv6", "a pod CIDR is IPv6, but IPv6 is switched off on this host",
-                        "sysctl net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0"});
+  examine_ipv6(settings, findings);
 }
 
 }  // namespace
@@ -245,6 +309,17 @@ std::vector<Finding> examine_host(const Settings& settings) {
   examine_sysctls(settings, findings);
   const bool accepts = std::ranges::none_of(findings, [](const auto& one) { return one.subject == "FORWARD policy"; });
   if (accepts) findings.push_back({Severity::fine, "FORWARD policy", "accept", ""});
+  return findings;
+}
+
+std::vector<Finding> examine_running_host(const Settings& settings) {
+  const auto names = Names::of(settings.instance);
+  std::vector<Finding> findings;
+  auto nft = nft::Nft::open();
+  examine_forwarding(nft ? &*nft : nullptr, settings, names, findings);
+  examine_switches(settings, findings);
+  examine_ipv6(settings, findings);
+  std::erase_if(findings, [](const auto& one) { return one.severity != Severity::error; });
   return findings;
 }
 

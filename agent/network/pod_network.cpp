@@ -16,6 +16,7 @@
 
 #include "agent/network/address_pool.h"
 #include "agent/network/allocations.h"
+#include "agent/network/doctor.h"
 #include "agent/network/forwarding.h"
 #include "agent/network/host_setup.h"
 #include "agent/network/names.h"
@@ -26,6 +27,8 @@
 
 namespace keelson::network {
 namespace {
+
+constexpr auto kLookOut = std::chrono::seconds(20);
 
 int64_t now_us() {
   using std::chrono::duration_cast, std::chrono::microseconds, std::chrono::system_clock;
@@ -89,6 +92,8 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
   size_t jobs = 0;                                // on a worker, or on their way back
   bool closed = false;                            // by teardown
   std::move_only_function<void()> when_idle;
+  std::vector<Finding> findings;
+  host::Timer look_out_timer;
 
   std::vector<Peer> peers;
   bool peers_told = false, peers_dirty = false, peers_busy = false;
@@ -104,6 +109,7 @@ struct PodNet::Impl : std::enable_shared_from_this<PodNet::Impl> {
   static Connected connect(const std::vector<Peer>& peers, Networks networks, const Names& names);
 
   host::Status prepare();
+  void look_out();
   host::Status prepare_host(host::RouteSocket& socket);
   host::Result<Allocation> allocate(const std::string& uid);
   void free(const Allocation& allocation);
@@ -175,6 +181,22 @@ host::Status PodNet::Impl::prepare_host(host::RouteSocket& socket) {
   if (auto replaced = nft->replace({&table, 1}); !replaced) return replaced;
   mtu = uplink_mtu(*view);
   return {};
+}
+
+void PodNet::Impl::look_out() {
+  loop.offload([settings = settings] { return examine_running_host(settings); },
+               [weak = weak_from_this()](std::vector<Finding> found) {
+                 const auto self = weak.lock();
+                 if (!self || self->closed) return;
+                 for (const auto& one : found) {
+                   if (std::ranges::find(self->findings, one) == self->findings.end())
+                     host::log_warning("network: {}: {}; {}", one.subject, one.found, one.remedy);
+                 }
+                 self->findings = std::move(found);
+                 self->look_out_timer = self->loop.after(kLookOut, [weak] {
+                   if (const auto still = weak.lock()) still->look_out();
+                 });
+               });
 }
 
 host::Result<Allocation> PodNet::Impl::allocate(const std::string& uid) {
@@ -313,6 +335,7 @@ host::Result<std::unique_ptr<PodNet>> PodNet::create(host::Loop& loop, Settings 
   if (!boot_id) return refuse(std::move(boot_id.error()));
   auto impl = std::make_shared<Impl>(loop, std::move(settings), std::move(*boot_id));
   if (auto prepared = impl->prepare(); !prepared) return refuse(std::move(prepared.error()));
+  impl->look_out();
   return std::unique_ptr<PodNet>(new PodNet(std::move(impl)));
 }
 
@@ -426,6 +449,7 @@ host::Result<api::PodAddresses> PodNet::addresses(const std::string& uid) {
 
 void PodNet::teardown(api::StatusCallback done) {
   impl_->closed = true;
+  impl_->findings.clear();
   auto begin = [impl = impl_, done = std::move(done)]() mutable {
     auto work = [impl] { return impl->remove_all(); };
     impl->offload("", std::move(work), [impl, done = std::move(done)](host::Status result) mutable {
@@ -438,6 +462,8 @@ void PodNet::teardown(api::StatusCallback done) {
   if (impl_->jobs == 0) return begin();
   impl_->when_idle = std::move(begin);
 }
+
+const std::vector<Finding>& PodNet::findings() const { return impl_->findings; }
 
 std::string PodNet::interface_of(const std::string& uid) const { return impl_->names.link(uid); }
 std::string PodNet::interface_prefix() const { return impl_->names.link_prefix; }

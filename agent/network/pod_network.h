@@ -20,6 +20,8 @@
 
 namespace keelson::network {
 
+struct Finding;
+
 struct Settings {
   std::vector<api::Cidr> pod_cidrs;      // at most one of each family; the first is the primary
   std::vector<api::Cidr> service_cidrs;  // only kept unreachable and out of address translation
@@ -53,6 +55,10 @@ class PodNet : public api::PodNetwork {
   // and file away, and then looks: an error names what is left. attach() is refused from
   // here on.
   void teardown(api::StatusCallback done);
+
+  // What keeps pods from their network, by others' doing (doctor.h: examine_running_host), as of
+  // the last look: one at the start, then one every 20 s. Each is logged when it appears.
+  const std::vector<Finding>& findings() const;
 
   // The host's end of a pod's cable, whether or not it exists; and what all of them begin
   // with, for programs that are attached to them.

@@ -783,16 +783,35 @@ BOOST_FIXTURE_TEST_CASE(doctor_names_whoever_drops_what_pods_forward, Node) {
       "}'");
   const auto by_nft = remedies();
   BOOST_TEST(by_nft.find("nft insert rule inet wall fence iifname \"klfc1*\" accept") != std::string::npos, by_nft);
+  // One who does as told hears no more of it.
+  must("nft add rule inet wall fence ct state established oifname \"klfc1*\" accept");
+  must("nft insert rule inet wall fence iifname \"klfc1*\" accept");
+  must("nft insert rule inet wall fence oifname klfc1aaaa accept");
+  BOOST_TEST(remedies() != "");
+  must("nft insert rule inet wall fence oifname \"klfc1*\" accept");
+  BOOST_TEST(remedies() == "");
   must("nft delete table inet wall");
   BOOST_TEST(remedies() == "");
   if (sh("iptables-nft -P FORWARD DROP").status == 0) {
     const auto by_iptables = remedies();
     BOOST_TEST(by_iptables.find("iptables -I FORWARD -i klfc1+ -j ACCEPT") != std::string::npos, by_iptables);
+    must("iptables-nft -N DOCKER-USER && iptables-nft -A FORWARD -j DOCKER-USER");
+    must("iptables-nft -I DOCKER-USER -i klfc1+ -j ACCEPT && iptables-nft -I DOCKER-USER -o klfc1+ -p tcp -j ACCEPT");
+    BOOST_TEST(remedies() != "");
+    must("iptables-nft -I DOCKER-USER -o klfc1+ -j ACCEPT");
+    BOOST_TEST(remedies() == "");
     must("nft delete table ip filter");
   }
   if (sh("iptables-legacy -P FORWARD DROP").status == 0) {
     const auto by_legacy = remedies();
     BOOST_TEST(by_legacy.find("iptables-legacy -I FORWARD -i klfc1+ -j ACCEPT") != std::string::npos, by_legacy);
+    must(
+        "iptables-legacy -I FORWARD -i klfc1+ -j ACCEPT && iptables-legacy -I FORWARD -o klfc1+ -p tcp --dport 1 -j "
+        "ACCEPT");
+    BOOST_TEST(remedies() != "");
+    must("iptables-legacy -I FORWARD -o kl+ -j ACCEPT");
+    BOOST_TEST(remedies() == "");
+    must("iptables-legacy -F FORWARD");
     must("iptables-legacy -P FORWARD ACCEPT");
     BOOST_TEST(remedies() == "");
   }

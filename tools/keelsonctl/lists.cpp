@@ -235,7 +235,8 @@ host::Result<std::string> status_text(std::string_view json, bool wide, int64_t 
     for (const char* part : {"object", "field"}) {
       if (const auto value = text(*problem, part); !value.empty()) what += value + ": ";
     }
-    out += fmt::format("  {}: {}: {}{}\n", text(*problem, "severity"), one_line(where), one_line(what),
+    if (!where.empty()) where += ": ";
+    out += fmt::format("  {}: {}{}{}\n", text(*problem, "severity"), one_line(where), one_line(what),
                        one_line(text(*problem, "message")));
   }
   const auto notices = texts(*document, "notices");
