@@ -20,14 +20,36 @@ namespace {
 constexpr const char* kAbout =
     "keelson-agent runs Kubernetes Pods and Services on this node.\n"
     "It takes manifests from a directory, a URL, etcd, HTTP push and an API server, starts\n"
-    "the Pods itself and load-balances Services with eBPF. See keelsonctl(1) to look inside.";
+    "the Pods itself and load-balances Services with eBPF. See keelson-agent(8), and\n"
+    "keelsonctl(1) to look inside.";
 
-using Durations = std::vector<std::pair<std::string*, std::chrono::milliseconds*>>;
-
-// The flags that are not text, as they are written.
+// The flags that are not text, as they are written, until all is read.
 struct Texts {
   std::string file_frequency = "20s", http_frequency = "20s", status_frequency = "10s", lease_duration = "40s";
   std::string register_node = "true", max_pods = "110";
+
+  host::Status store(Options& options) const {
+    for (const auto& [name, text, into] :
+         {std::tuple("--file-check-frequency", &file_frequency, &options.file_check_frequency),
+          std::tuple("--http-check-frequency", &http_frequency, &options.http_check_frequency),
+          std::tuple("--node-status-update-frequency", &status_frequency, &options.node_status_update_frequency),
+          std::tuple("--node-lease-duration", &lease_duration, &options.node_lease_duration)}) {
+      auto parsed = parse_duration(*text);
+      if (!parsed) return std::unexpected(std::move(parsed.error()).within(name));
+      *into = *parsed;
+    }
+    const auto wrong = [](std::string message) { return host::fail(host::Error::Code::invalid, std::move(message)); };
+    if (register_node != "true" && register_node != "false") {
+      return wrong(fmt::format("--register-node: \"{}\" is neither true nor false", register_node));
+    }
+    options.register_node = register_node == "true";
+    const auto [end, error] = std::from_chars(max_pods.data(), max_pods.data() + max_pods.size(), options.max_pods);
+    if (error != std::errc() || end != max_pods.data() + max_pods.size() || options.max_pods < 1) {
+      return wrong(fmt::format("--max-pods: \"{}\" is no number of Pods", max_pods));
+    }
+    if (options.node_lease_duration < std::chrono::seconds(4)) return wrong("--node-lease-duration: at least 4s");
+    return {};
+  }
 };
 
 void declare(CLI::App& app, Options& o, Texts& texts) {
@@ -85,20 +107,18 @@ void declare(CLI::App& app, Options& o, Texts& texts) {
 
 // The file's values go to the options that the command line left open. Everything
 // is read as text, so that the same checks apply to both.
-host::Status apply_file(CLI::App& app, const Options& options, bool file_was_named) {
-  if (options.config.empty()) return {};
-  auto text = host::read_file(options.config, 1U << 20);
-  if (!text) {
-    if (text.error().code == host::Error::Code::not_found && !file_was_named) return {};
-    return std::unexpected(text.error());
-  }
+host::Status apply_file(CLI::App& app, const std::string& config) {
+  auto text = host::read_file(config, 1U << 20);
+  if (!text) return std::unexpected(text.error());
   try {
     const YAML::Node root = YAML::Load(*text);
     if (root.IsNull()) return {};
-    if (!root.IsMap()) return host::fail(options.config + ": expected a map of flag names to values");
+    if (!root.IsMap()) {
+      return host::fail(host::Error::Code::invalid, config + ": expected a map of flag names to values");
+    }
     for (const auto& entry : root) {
       const auto name = entry.first.as<std::string>();
-      const auto where = fmt::format("{}:{}", options.config, entry.first.Mark().line + 1);
+      const auto where = fmt::format("{}:{}", config, entry.first.Mark().line + 1);
       CLI::Option* option = app.get_option_no_throw("--" + name);
       if (option == nullptr || name == "config" || name == "help" || name == "version") {
         return host::fail(host::Error::Code::invalid, fmt::format("{}: unknown setting \"{}\"", where, name));
@@ -117,9 +137,9 @@ host::Status apply_file(CLI::App& app, const Options& options, bool file_was_nam
       option->run_callback();
     }
   } catch (const YAML::Exception& error) {
-    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", options.config, error.what()));
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", config, error.what()));
   } catch (const CLI::Error& error) {
-    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", options.config, error.what()));
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", config, error.what()));
   }
   return {};
 }
@@ -140,42 +160,26 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     result.exit_code = asked_for_text ? 0 : 2;
     return result;
   }
-  const auto refuse = [&result](const std::string& message) {
-    fmt::print(stderr, "keelson-agent: {}\n", message);
+  const bool file_was_named = app.get_option("--config")->count() > 0;
+  auto applied = options.config.empty() ? host::Status() : apply_file(app, options.config);
+  if (!applied && applied.error().code == host::Error::Code::not_found && !file_was_named) applied = {};
+  if (applied) applied = texts.store(options);
+  if (!applied) {
+    fmt::print(stderr, "keelson-agent: {}\n", applied.error().message);
     result.exit_code = 2;
-  };
-  if (auto applied = apply_file(app, options, app.get_option("--config")->count() > 0); !applied) {
-    refuse(applied.error().message);
-    return result;
-  }
-  const Durations durations = {{&texts.file_frequency, &options.file_check_frequency},
-                               {&texts.http_frequency, &options.http_check_frequency},
-                               {&texts.status_frequency, &options.node_status_update_frequency},
-                               {&texts.lease_duration, &options.node_lease_duration}};
-  for (const auto& [text, into] : durations) {
-    auto parsed = parse_duration(*text);
-    if (!parsed) {
-      refuse(parsed.error().message);
-      return result;
-    }
-    *into = *parsed;
-  }
-  if (texts.register_node != "true" && texts.register_node != "false") {
-    refuse(fmt::format("--register-node: \"{}\" is neither true nor false", texts.register_node));
-    return result;
-  }
-  options.register_node = texts.register_node == "true";
-  const auto& pods = texts.max_pods;
-  const auto [end, error] = std::from_chars(pods.data(), pods.data() + pods.size(), options.max_pods);
-  if (error != std::errc() || end != pods.data() + pods.size() || options.max_pods < 1) {
-    refuse(fmt::format("--max-pods: \"{}\" is no number of Pods", pods));
-    return result;
-  }
-  if (options.node_lease_duration < std::chrono::seconds(4)) {
-    refuse("--node-lease-duration: at least 4s");
-    return result;
   }
   return result;
+}
+
+host::Result<Options> read_options(const std::string& config) {
+  Options options;
+  Texts texts;
+  CLI::App app(kAbout, "keelson-agent");
+  declare(app, options, texts);
+  if (auto applied = apply_file(app, config); !applied) return std::unexpected(std::move(applied.error()));
+  if (auto stored = texts.store(options); !stored) return std::unexpected(std::move(stored.error()));
+  options.config = config;
+  return options;
 }
 
 host::Result<std::chrono::milliseconds> parse_duration(const std::string& text) {

@@ -72,6 +72,10 @@ struct CommandLine {
 // left open. A missing file is an error only when --config named it.
 CommandLine parse_command_line(int argc, const char* const* argv);
 
+// What the configuration file alone says, defaults for the rest: keelsonctl finds its agent
+// by that. not_found: there is no such file; invalid: it names the file and mostly the line.
+host::Result<Options> read_options(const std::string& config);
+
 // "20s", "1m30s", "500ms": Go's durations, as kubelet's flags take them.
 host::Result<std::chrono::milliseconds> parse_duration(const std::string& text);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <set>
 #include <string>
 
 #include "test/integration/sandbox.h"
@@ -197,6 +198,45 @@ BOOST_FIXTURE_TEST_CASE(keelsonctl_shows_certificates_and_looks_at_the_agents, C
   ctl_flags = {"--agent=http://192.0.2.10:10250"};
   refuses({"pods"}, 1, "in the clear");
   ctl_flags = {agent, ca};
+}
+
+BOOST_FIXTURE_TEST_CASE(keelsonctl_finds_the_agent_of_its_configuration, CertificateNode) {
+  const auto by_configuration = [&](const std::string& config, std::vector<std::string> arguments) {
+    std::vector<std::string> command = {(binaries() / "keelsonctl").string(), "--config=" + config};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    return on_node(command);
+  };
+  // The certificate names 192.0.2.10 alone; this agent is asked over loopback.
+  const auto config = file("agent.yaml", "listen: 0.0.0.0:10299\nroot-dir: " + root_dir().string() +
+                                             "\ntls-cert-file: " + at("server.crt") +
+                                             "\ntls-private-key-file: " + at("server.key") + "\n");
+  stop_agent(SIGKILL);
+  ctl_flags = {"--config=" + config};
+  start_agent({"--config=" + config});
+  run_pod("web", kWait);
+  BOOST_TEST(contains(by_configuration(config, {"pods"}).out, "web"));
+  BOOST_TEST(by_configuration(config, {"exec", "web", "--", "/bin/echo", "-n", "in"}).out == "in");
+  BOOST_TEST(contains(by_configuration(config, {"images"}).out, "busybox-test"));
+  BOOST_TEST(contains(by_configuration(config, {"doctor"}).out, "127.0.0.1:10299: an agent answers"));
+
+  // Whoever else listens there does not get the token.
+  const auto stranger = file("stranger.yaml", "listen: 0.0.0.0:10299\nroot-dir: " + root_dir().string() +
+                                                  "\ntls-cert-file: " + at("admin.crt") + "\n");
+  const auto refused = by_configuration(stranger, {"pods"});
+  BOOST_TEST(code(refused) == 1);
+  BOOST_TEST(contains(refused.err, "has to show the certificate in " + at("admin.crt")), refused.err);
+
+  // The command line wins; what is broken says so.
+  BOOST_TEST(contains(
+      by_configuration(stranger, {"--cacert=" + at("ca.crt"), "--agent=https://192.0.2.10:10299", "pods"}).out, "web"));
+  const auto broken = by_configuration(file("broken.yaml", "\nlisten: 127.0.0.1:1\nlsten: 1\n"), {"pods"});
+  BOOST_TEST(code(broken) == 2);
+  BOOST_TEST(contains(broken.err, "broken.yaml:3: unknown setting \"lsten\""), broken.err);
+  BOOST_TEST(code(by_configuration(at("none.yaml"), {"pods"})) == 2);
+  BOOST_TEST(code(by_configuration(at("none.yaml"), {"validate", config})) == 1);  // about the file, not the agent
+
+  const auto drained = by_configuration(config, {"drain"});
+  BOOST_TEST(contains(drained.out, "drained"), drained.err);
 }
 
 // ---- apply, delete, namespaces, drain ------------------------------------------------------
@@ -523,6 +563,32 @@ spec: {clusterIP: 10.96.0.9, selector: {no: one}, ports: [{port: 7}]}
       [&] { return contains(shell("cat " + (directory() / "flows").string()).out, "default/nobody"); }, 2s);
 }
 
+BOOST_FIXTURE_TEST_CASE(what_others_do_to_the_pod_network_is_in_status_and_metrics, Node) {
+  on_node_shell(
+      "nft 'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'");
+  start_agent();
+  const auto metrics = [&] { return on_node({"/usr/bin/curl", "-sS", "http://127.0.0.1:10250/metrics"}).out; };
+  require_eventually("the FORWARD policy is told", [&] { return contains(ctl({"status"}).out, "FORWARD policy: "); });
+  BOOST_TEST(contains(ctl({"status"}).out, "iptables -I FORWARD -i kl"));
+  BOOST_TEST(contains(metrics(), "keelson_pod_network_problems{subject=\"FORWARD policy\"} 1"));
+  BOOST_TEST(contains(agent_log(), "FORWARD policy"));
+  const auto prefix = shell("grep -o 'FORWARD -i kl[0-9a-f]*' <<'E'\n" + ctl({"status"}).out + "\nE").out.substr(11, 5);
+  on_node_shell(
+      fmt::format("nft insert rule ip filter FORWARD iifname '\"{0}*\"' accept; "
+                  "nft insert rule ip filter FORWARD oifname '\"{0}*\"' accept; sysctl -q net.ipv4.ip_forward=0",
+                  prefix));
+  require_eventually(
+      "the next look sees the one mended and the other broken",
+      [&] {
+        const auto status = ctl({"status"}).out;
+        return !contains(status, "FORWARD policy") && contains(status, "net.ipv4.ip_forward was switched off");
+      },
+      30s);
+  BOOST_TEST(contains(metrics(), "keelson_pod_network_problems{subject=\"FORWARD policy\"} 0"));
+  BOOST_TEST(contains(metrics(), "keelson_pod_network_problems{subject=\"forwarding\"} 1"));
+  on_node_shell("nft delete table ip filter; sysctl -q net.ipv4.ip_forward=1");
+}
+
 BOOST_FIXTURE_TEST_CASE(doctor_finds_dockers_forward_policy_and_what_the_network_lacks, Node) {
   start_agent();
   const std::vector<std::string> doctor = {"doctor",
@@ -548,4 +614,65 @@ BOOST_FIXTURE_TEST_CASE(doctor_finds_dockers_forward_policy_and_what_the_network
   on_node_shell("nft delete table ip filter");
   BOOST_TEST(contains(ctl({"doctor", "--", "--config", "", "--pod-cidr=192.0.2.0/25"}).out, "fail  CIDR"));
   BOOST_TEST(code(ctl({"doctor", "--", "--no-such-flag"})) == 2);
+}
+
+// ---- man pages -------------------------------------------------------------------------------
+
+namespace {
+
+// The long flags of `text`, which `mark` stands before.
+std::set<std::string> flags_in(const std::string& text, std::string_view mark) {
+  std::set<std::string> flags;
+  for (size_t at = 0; (at = text.find(mark, at)) != std::string::npos;) {
+    at += mark.size();
+    size_t end = at;
+    while (end < text.size() && (std::islower(static_cast<unsigned char>(text[end])) != 0 || text[end] == '-')) ++end;
+    if (end > at) flags.insert(text.substr(at, end - at));
+    at = end;
+  }
+  return flags;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(the_man_pages_have_every_flag_and_command_of_help_and_no_other, Sandbox) {
+  const auto page = [&](const std::string& name) {
+    const auto text = keelson::host::read_file(KEELSON_SOURCE_DIR "/docs/man/" + name);
+    BOOST_REQUIRE(text);
+    return *text;
+  };
+  const auto help = [&](const std::string& program, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), (binaries() / program).string());
+    arguments.emplace_back("--help");
+    const auto output = on_node(arguments);
+    BOOST_TEST(code(output) == 0);
+    return output.out;
+  };
+  const auto compare = [](const std::set<std::string>& helped, const std::set<std::string>& paged) {
+    BOOST_TEST(helped.size() > 5U);
+    for (const auto& flag : helped) BOOST_TEST(paged.contains(flag), "--" << flag << " is not in the page");
+    for (const auto& flag : paged) BOOST_TEST(helped.contains(flag), "--" << flag << " is in the page alone");
+  };
+  compare(flags_in(help("keelson-agent", {}), "--"), flags_in(page("keelson-agent.8"), "Fl -"));
+
+  const auto ctl_page = page("keelsonctl.1");
+  std::string helps = help("keelsonctl", {});
+  const auto commands = [](const std::string& text) {
+    std::vector<std::string> names;
+    for (size_t at = text.find("ubcommands:\n"); (at = text.find("\n  ", at)) != std::string::npos; at += 3) {
+      if (text[at + 3] != ' ') names.push_back(text.substr(at + 3, text.find(' ', at + 3) - at - 3));
+    }
+    return names;
+  };
+  const auto verbs = commands(helps);
+  BOOST_TEST(verbs.size() > 10U);
+  for (const auto& verb : verbs) {
+    BOOST_TEST(contains(ctl_page, ".It Ic " + verb), verb << " is not in the page");
+    helps += help("keelsonctl", {verb});
+  }
+  for (const auto& verb : commands(help("keelsonctl", {"images"}))) {
+    if (verb != "list") BOOST_TEST(contains(ctl_page, ".It Ic images " + verb), verb << " is not in the page");
+    helps += help("keelsonctl", {"images", verb});
+  }
+  compare(flags_in(helps, "--"), flags_in(ctl_page, "Fl -"));
 }

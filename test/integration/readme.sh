@@ -34,7 +34,7 @@ mount -t bpf bpf /sys/fs/bpf
 mkdir -p /var/lib/keelson /etc/keelson/manifests
 mount --bind "$scratch/data" /var/lib/keelson
 cp packaging/agent.yaml /etc/keelson/agent.yaml
-sed -i "s|^pod-cgroup:.*|pod-cgroup: $KEELSON_CGROUP/pods\ncgroup-root: $KEELSON_CGROUP\nnode-ip: 192.0.2.10|" /etc/keelson/agent.yaml
+printf '%s\n' "pod-cgroup: $KEELSON_CGROUP/pods" "cgroup-root: $KEELSON_CGROUP" "node-ip: 192.0.2.10" >>/etc/keelson/agent.yaml
 ip link set lo up
 ip link add eth0 type veth peer name outside0
 ip address add 192.0.2.10/24 dev eth0

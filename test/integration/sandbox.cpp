@@ -264,6 +264,10 @@ host::Child Sandbox::on_terminal(const std::vector<std::string>& command, const 
 
 std::vector<std::string> Sandbox::ctl_command(const std::vector<std::string>& arguments) const {
   std::vector<std::string> command = {(binaries() / "keelsonctl").string(), "--root-dir", root_dir().string()};
+  // Not what this host may have in /etc.
+  if (std::ranges::none_of(ctl_flags, [](const auto& flag) { return flag.starts_with("--config"); })) {
+    command.insert(command.end(), {"--config", ""});
+  }
   command.insert(command.end(), ctl_flags.begin(), ctl_flags.end());
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
@@ -273,7 +277,7 @@ Output Sandbox::ctl(const std::vector<std::string>& arguments) { return on_node(
 
 std::vector<std::string> Sandbox::agent_command(const std::vector<std::string>& flags) const {
   std::vector<std::string> command = {(binaries() / "keelson-agent").string(),
-                                      "--config",
+                                      "--config",  // not what this host may have in /etc
                                       "",
                                       "--root-dir=" + root_dir().string(),
                                       "--run-dir=" + run_dir().string(),

@@ -6,6 +6,7 @@
 #include <cpprest/rawptrstream.h>
 #include <cpprest/ws_client.h>
 #include <fmt/format.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <pplx/threadpool.h>
 #include <sys/eventfd.h>
@@ -40,6 +41,29 @@ host::Result<std::string> read_token(const host::Path& root_dir) {
   if (!text) return text;
   while (!text->empty() && text->back() == '\n') text->pop_back();
   return text;
+}
+
+using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
+
+// The first of the file, which is what its owner shows.
+host::Result<Certificate> read_certificate(const std::string& file) {
+  const auto text = host::read_file(file, 1u << 20);
+  if (!text) return std::unexpected(text.error());
+  const std::unique_ptr<BIO, decltype(&BIO_free)> memory(BIO_new_mem_buf(text->data(), static_cast<int>(text->size())),
+                                                         BIO_free);
+  Certificate certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr), X509_free);
+  if (!certificate) {
+    return host::fail(host::Error::Code::invalid, fmt::format("{}: no certificate in PEM format", file));
+  }
+  return certificate;
+}
+
+// Takes the place of every check by chain and name.
+int is_the_expected_certificate(X509_STORE_CTX* handshake, void* expected) {
+  const X509* shown = X509_STORE_CTX_get0_cert(handshake);
+  const bool same = shown != nullptr && X509_cmp(shown, static_cast<const X509*>(expected)) == 0;
+  if (!same) X509_STORE_CTX_set_error(handshake, X509_V_ERR_CERT_REJECTED);
+  return same ? 1 : 0;
 }
 
 // cpprestsdk asks for them in a callback that cannot fail: what the files hold is tried before.
@@ -107,9 +131,13 @@ struct AgentClient::Impl {
   AgentOptions options;
   web::uri uri;
   std::string token, token_problem;
+  Certificate agent_certificate{nullptr, X509_free};
 
   // cpprestsdk hands out Asio's context; OpenSSL's own functions do the rest.
   void configure_tls(SSL_CTX* context) const {
+    if (agent_certificate) {
+      SSL_CTX_set_cert_verify_callback(context, is_the_expected_certificate, agent_certificate.get());
+    }
     if (!options.ca_file.empty()) SSL_CTX_load_verify_file(context, options.ca_file.c_str());
     if (!options.cert_file.empty()) {
       SSL_CTX_use_certificate_chain_file(context, options.cert_file.c_str());
@@ -129,6 +157,12 @@ struct AgentClient::Impl {
       return unreachable("connection refused; is keelson-agent running?");
     }
     if (text.find("SSL") != std::string::npos) {
+      if (agent_certificate) {
+        return unreachable(
+            fmt::format("{}; it has to show the certificate in {}, and does not if that changed since it "
+                        "was started (systemctl reload keelson-agent)",
+                        text, options.agent_cert_file));
+      }
       return unreachable(text + "; --cacert must name the CA of the agent's certificate");
     }
     return unreachable(text);
@@ -204,6 +238,11 @@ host::Result<AgentClient> AgentClient::create(AgentOptions options) {
     return invalid(fmt::format("--agent {}: the token would cross the network in the clear; use https", options.url));
   } else {
     impl->token = std::move(*token);
+  }
+  if (!options.agent_cert_file.empty()) {
+    auto certificate = read_certificate(options.agent_cert_file);
+    if (!certificate) return std::unexpected(std::move(certificate.error()));
+    impl->agent_certificate = std::move(*certificate);
   }
   impl->options = std::move(options);
   static std::once_flag pool;

@@ -17,6 +17,7 @@ struct AgentOptions {
   std::string url = "http://127.0.0.1:10250";
   host::Path root_dir = "/var/lib/keelson";  // its api.token is shown to the agent
   std::string ca_file, cert_file, key_file;
+  std::string agent_cert_file;  // if given: the agent has to show this certificate, whatever names it has
 };
 
 struct ExecRequest {

@@ -371,7 +371,7 @@ int validate(const std::vector<std::string>& paths, bool quiet) {
   return code;
 }
 
-int run_doctor(const AgentOptions& options, const std::vector<std::string>& agent_flags, Format format) {
+int run_doctor(const Given& given, const std::vector<std::string>& agent_flags, Format format) {
   std::vector<const char*> argv = {"keelsonctl doctor"};
   for (const auto& flag : agent_flags) argv.push_back(flag.c_str());
   const auto agent = agent::parse_command_line(static_cast<int>(argv.size()), argv.data());
@@ -387,11 +387,21 @@ int run_doctor(const AgentOptions& options, const std::vector<std::string>& agen
     *into = std::move(*cidrs);
   }
   // Where the agent is expected is where its port must be free.
-  if (const auto url = http::parse_url(options.url)) {
+  const auto expected = agent_of(agent.options, given);
+  auto probes = HostProbes::live();
+  if (const auto url = http::parse_url(expected.url)) {
     how.listen_address = url->host == "localhost" ? "127.0.0.1" : url->host;
     how.listen_port = static_cast<uint16_t>(std::stoi(url->port));
+    if (url->tls) {
+      probes.agent_answers = [&expected](const std::string&, uint16_t) {
+        auto client = AgentClient::create(expected);
+        const auto metrics =
+            client ? client->get("/metrics") : host::Result<std::string>(std::unexpected(client.error()));
+        return metrics && metrics->find("keelson_") != std::string::npos;
+      };
+    }
   }
-  const auto checks = examine(how, HostProbes::live());
+  const auto checks = examine(how, probes);
   const int printed = print(is_table(format) ? report(checks) : render(report_json(checks), format));
   return printed != 0 || any_failed(checks) ? 1 : 0;
 }

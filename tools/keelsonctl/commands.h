@@ -9,6 +9,7 @@
 
 #include "tools/keelsonctl/agent_client.h"
 #include "tools/keelsonctl/lists.h"
+#include "tools/keelsonctl/this_agent.h"
 
 namespace keelson::ctl {
 
@@ -48,7 +49,7 @@ int prune_images(const AgentOptions& agent, bool force);
 
 int validate(const std::vector<std::string>& paths, bool quiet);
 // For an agent with these flags, and the configuration file for those that are not given.
-int run_doctor(const AgentOptions& agent, const std::vector<std::string>& agent_flags, Format format);
+int run_doctor(const Given& given, const std::vector<std::string>& agent_flags, Format format);
 
 // "90s", "10m", "1h30m", "2d" in seconds.
 host::Result<int64_t> parse_since(const std::string& text);

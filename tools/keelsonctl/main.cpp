@@ -7,6 +7,7 @@
 #include "host/log.h"
 #include "tools/keelsonctl/commands.h"
 #include "tools/keelsonctl/terminal.h"
+#include "tools/keelsonctl/this_agent.h"
 
 #ifndef KEELSON_VERSION
 #define KEELSON_VERSION "unknown"
@@ -42,13 +43,16 @@ int main(int argc, char** argv) {
   app.fallthrough();
   app.get_formatter()->column_width(34);
 
-  ctl::AgentOptions agent;
-  std::string root_dir = agent.root_dir.string();
-  app.add_option("--agent", agent.url, "The agent's address")->capture_default_str();
-  app.add_option("--root-dir", root_dir, "The agent's data: api.token, images")->capture_default_str();
-  app.add_option("--cacert", agent.ca_file, "The CA of the agent's certificate (PEM)");
-  app.add_option("--cert", agent.cert_file, "A client certificate (PEM), instead of the token");
-  app.add_option("--key", agent.key_file, "Its key (PEM)");
+  ctl::AgentOptions agent;  // once the command line has been read
+  ctl::Given given;
+  std::string config = keelson::agent::Options().config;
+  const auto* config_option =
+      app.add_option("--config", config, "The agent's configuration file; \"\" for none")->capture_default_str();
+  app.add_option("--agent", given.url, "The agent's address, http(s)://host:port [as the configuration has it]");
+  app.add_option("--root-dir", given.root_dir, "The agent's data: api.token, images [as the configuration has it]");
+  app.add_option("--cacert", given.ca_file, "The CA of the agent's certificate (PEM)");
+  app.add_option("--cert", given.cert_file, "A client certificate (PEM), instead of the token");
+  app.add_option("--key", given.key_file, "Its key (PEM)");
 
   std::string format_name;
   ctl::Format format = ctl::Format::table;
@@ -105,8 +109,10 @@ int main(int argc, char** argv) {
   auto* pull = verbs.add(*images, "pull", "Pull from a registry",
                          [&] { return ctl::pull_image(agent, reference, insecure, registry_ca); });
   pull->add_option("reference", reference, "As in nginx:1.25, registry:5000/a/b@sha256:…")->required();
-  pull->add_option("--insecure-registry", insecure, "host[:port] that may be asked by plain HTTP; may repeat");
-  pull->add_option("--registry-ca-file", registry_ca, "CA of the registry (PEM), beside the system's");
+  pull->add_option("--insecure-registry", insecure,
+                   "host[:port] that may be asked by plain HTTP; may repeat [as the configuration has it]");
+  pull->add_option("--registry-ca-file", registry_ca,
+                   "CA of the registry (PEM), beside the system's [as the configuration has it]");
   bool force = false;
   auto* prune =
       verbs.add(*images, "prune", "Remove all that no Pod uses", [&] { return ctl::prune_images(agent, force); });
@@ -141,9 +147,12 @@ int main(int argc, char** argv) {
   verbs.add(app, "drain", "Stop all Pods and remove every trace of them but the images; returns when done",
             [&] { return ctl::drain(agent); });
   std::vector<std::string> agent_flags;
-  with_format(verbs.add(app, "doctor", "Say what this kernel and host lack, and what to do", [&] {
-    return ctl::run_doctor(agent, agent_flags, format);
-  }))->add_option("flags", agent_flags, "keelson-agent's, after --, when they are not in its configuration file");
+  auto* doctor = verbs.add(app, "doctor", "Say what this kernel and host lack, and what to do", [&] {
+    if (config_option->count() > 0) agent_flags.insert(agent_flags.begin(), {"--config", config});
+    return ctl::run_doctor(given, agent_flags, format);
+  });
+  with_format(doctor)->add_option("flags", agent_flags,
+                                  "keelson-agent's, after --, when they are not in its configuration file");
 
   try {
     app.parse(argc, argv);
@@ -155,7 +164,17 @@ int main(int argc, char** argv) {
     }
     return app.exit(error) == 0 ? 0 : 2;
   }
-  agent.root_dir = root_dir;
+  // validate is about files alone, and doctor reads the configuration with the flags that it is given.
+  if (!validate->parsed() && !doctor->parsed()) {
+    const auto options = ctl::read_configuration(config, config_option->count() > 0);
+    if (!options) {
+      ctl::say(options.error());
+      return 2;
+    }
+    agent = ctl::agent_of(*options, given);
+    if (insecure.empty()) insecure = options->insecure_registries;
+    if (registry_ca.empty()) registry_ca = options->registry_ca_file;
+  }
   if (const auto parsed = ctl::parse_format(format_name)) format = *parsed;
   return verbs.chosen();
 }
