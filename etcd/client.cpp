@@ -164,8 +164,9 @@ void Client::Impl::list_page(std::shared_ptr<Listing> listing) {
   });
 }
 
-void Client::list(std::string prefix, Done<RangeAnswer> done) {
+void Client::list(std::string prefix, Done<RangeAnswer> done, int64_t revision) {
   auto listing = std::make_shared<Impl::Listing>();  // handed from page to page
+  listing->all.revision = revision;
   listing->end = prefix_end(prefix);
   listing->from = prefix.empty() ? std::string(1, '\0') : std::move(prefix);
   listing->done = std::move(done);

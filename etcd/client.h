@@ -83,9 +83,9 @@ class Client {
   void grant(LeaseGrant request, Done<LeaseGrantAnswer> done);
   void revoke(LeaseRevoke request, Done<LeaseRevokeAnswer> done);
 
-  // All keys with the prefix at one revision, by pages (which shrink when their values
-  // are large).
-  void list(std::string prefix, Done<RangeAnswer> done);
+  // All keys with the prefix at one revision (0: the newest), by pages (which shrink when
+  // their values are large).
+  void list(std::string prefix, Done<RangeAnswer> done, int64_t revision = 0);
 
   // Everything under the prefix from `start_revision` on, for as long as it lives.
   std::unique_ptr<Watch> watch(std::string prefix, int64_t start_revision, WatchHandlers handlers);

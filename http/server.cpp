@@ -143,6 +143,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     state->connection = weak_from_this();
     response_stream_ = state;
     start_response(answer, std::nullopt);
+    write_next();
     if (peer_gone_) {  // before there was anybody to tell
       asio::post(server_->executor, [self = shared_from_this()] { self->close(); });
     } else if (!answer.body.empty()) {
@@ -369,7 +370,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
       text += "Connection: keep-alive\r\n";
     }
     push_text(text + "\r\n");
-    write_next();
   }
 
   void push(std::shared_ptr<const std::string> bytes) {

@@ -74,6 +74,9 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   };
 
   void list();
+  void list_at(int64_t revision);
+  void try_later(const host::Error& error);
+  void be_ready();
   void listed(etcd::RangeAnswer answer);
   void watch(int64_t from);
   void apply(int64_t revision, std::vector<etcd::Event> events);
@@ -105,6 +108,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
 
   bool ready = false, connected = false;
   int64_t revision = 0;
+  int64_t ready_at = 0;      // where etcd was when we began to list
   int64_t acknowledged = 0;  // the newest revision that a client was told of
   int64_t compacted = 0;
   std::vector<std::function<void()>> ready_callbacks;
@@ -121,13 +125,33 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
 // ---- filling the cache -------------------------------------------------------------------
 
 void Store::Impl::list() {
-  client.list(std::string(kRoot), [weak = weak_from_this()](host::Result<etcd::RangeAnswer> answer) {
-    const auto self = weak.lock();
-    if (!self) return;
-    if (answer) return self->listed(std::move(*answer));
-    host::log_warning("store: {}, trying again", answer.error().message);
-    self->list_again = self->loop.after(kRetry, [raw = self.get()] { raw->list(); });
-  });
+  client.range({.key = std::string(kRoot), .range_end = {}, .limit = 1, .keys_only = true},
+               [weak = weak_from_this()](host::Result<etcd::RangeAnswer> answer) {
+                 const auto self = weak.lock();
+                 if (!self) return;
+                 if (!answer) return self->try_later(answer.error());
+                 self->ready_at = answer->revision;
+                 // Nothing is to be gained by looking further back than a cache that stands already.
+                 self->list_at(self->ready ? 0 : std::max<int64_t>(answer->revision - self->options.replay, 0));
+               });
+}
+
+void Store::Impl::list_at(int64_t at) {
+  client.list(
+      std::string(kRoot),
+      [weak = weak_from_this(), at](host::Result<etcd::RangeAnswer> answer) {
+        const auto self = weak.lock();
+        if (!self) return;
+        if (answer) return self->listed(std::move(*answer));
+        if (at != 0 && answer.error().code == host::Error::Code::not_found) return self->list_at(0);  // compacted
+        self->try_later(answer.error());
+      },
+      at);
+}
+
+void Store::Impl::try_later(const host::Error& error) {
+  host::log_warning("store: {}, trying again", error.message);
+  list_again = loop.after(kRetry, [this] { list(); });
 }
 
 void Store::Impl::listed(etcd::RangeAnswer answer) {
@@ -148,9 +172,17 @@ void Store::Impl::listed(etcd::RangeAnswer answer) {
   revision = answer.revision;
   for (size_t i = 0; i < kinds.size(); ++i) kinds[i].load(std::move(objects[i]), revision);
   watch(revision + 1);
+  nudge(ready_at);
+  be_ready();
+}
+
+// Everything that was there when we began to list is here.
+void Store::Impl::be_ready() {
+  if (revision < ready_at) return;
+  if (!std::exchange(ready, true)) {
+    for (const auto& callback : std::exchange(ready_callbacks, {})) callback();
+  }
   wake();
-  if (std::exchange(ready, true)) return;
-  for (const auto& callback : std::exchange(ready_callbacks, {})) callback();
 }
 
 void Store::Impl::watch(int64_t from) {
@@ -193,6 +225,7 @@ void Store::Impl::apply(int64_t at, std::vector<etcd::Event> events) {
   changes.add(events.size());
   for (etcd::Event& event : events) apply_one(std::move(event));
   revision = std::max(revision, at);
+  if (!ready) return be_ready();
   wake();
 }
 

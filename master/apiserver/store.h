@@ -35,6 +35,9 @@ struct StoreOptions {
   // that was acknowledged here. Otherwise etcd is asked (once for all readers that wait).
   bool sole_writer = true;
   KindCache::Limits history;
+  // So many of the last revisions are read as changes at start, so that watches which a
+  // restart broke off can go on where they were.
+  int64_t replay = 500;
   // What was current two such periods ago is compacted. 0: never.
   host::Duration compact_every = std::chrono::minutes(5);
   host::Duration patience = std::chrono::seconds(10);  // of a barrier while etcd is away

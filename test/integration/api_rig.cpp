@@ -5,9 +5,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
@@ -151,9 +153,11 @@ struct Everybody : apiserver::Authenticator, apiserver::Authorizer {
   apiserver::Decision authorize(const apiserver::User&, const apiserver::Attributes&) override { return {true, {}}; }
 };
 
-}  // namespace
+// Store and ApiServer with a loop on a thread of their own.
+struct Master {
+  Master(const std::string& etcd_endpoint, uint16_t port, const RigOptions& options);
+  ~Master();
 
-struct ApiRig::Server {
   std::unique_ptr<host::Loop> loop = host::Loop::create(1);
   host::Metrics metrics;
   Everybody everybody;
@@ -162,6 +166,37 @@ struct ApiRig::Server {
   std::unique_ptr<apiserver::ApiServer> api;
   std::unique_ptr<http::Server> http;
   std::thread thread;
+};
+
+Master::Master(const std::string& etcd_endpoint, uint16_t port, const RigOptions& options) {
+  auto client = etcd::Client::create(*loop, {.servers = {etcd_endpoint}});
+  BOOST_REQUIRE_MESSAGE(client, client.error().message);
+  etcd = std::move(*client);
+  store = apiserver::Store::create(*loop, *etcd, metrics, options.store);
+  api = std::make_unique<apiserver::ApiServer>(*loop, *store, metrics, apiserver::Access{everybody, everybody, nullptr},
+                                               options.server);
+  auto server = http::Server::listen(*loop, {.port = port, .max_connections = 20'000}, *api);
+  BOOST_REQUIRE_MESSAGE(server, server.error().message);
+  http = std::move(*server);
+  thread = std::thread([this] { loop->run(); });
+}
+
+Master::~Master() {
+  loop->stop();
+  thread.join();
+  http.reset();
+  api.reset();
+  store.reset();
+  etcd.reset();
+}
+
+}  // namespace
+
+struct ApiRig::Server : Master {
+  using Master::Master;
+};
+struct SecondServer::Impl : Master {
+  using Master::Master;
 };
 
 ApiRig::ApiRig(Options options) : options_(std::move(options)) {
@@ -184,6 +219,14 @@ ApiRig::~ApiRig() {
   stop_server();
   kill_etcd();
   std::filesystem::remove_all(directory_);
+}
+
+double ApiRig::server_cpu_seconds() const {
+  clockid_t clock{};
+  timespec time{};
+  ::pthread_getcpuclockid(server_->thread.native_handle(), &clock);
+  ::clock_gettime(clock, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
 std::string ApiRig::url() const { return fmt::format("http://127.0.0.1:{}", port_); }
@@ -224,30 +267,12 @@ host::Output ApiRig::etcdctl(const std::vector<std::string>& arguments) {
 }
 
 void ApiRig::start_server() {
-  server_ = std::make_unique<Server>();
-  Server& s = *server_;
-  auto client = etcd::Client::create(*s.loop, {.servers = {etcd_endpoint()}});
-  BOOST_REQUIRE_MESSAGE(client, client.error().message);
-  s.etcd = std::move(*client);
-  s.store = apiserver::Store::create(*s.loop, *s.etcd, s.metrics, options_.store);
-  s.api = std::make_unique<apiserver::ApiServer>(*s.loop, *s.store, s.metrics,
-                                                 apiserver::Access{s.everybody, s.everybody, nullptr}, options_.server);
-  auto http = http::Server::listen(*s.loop, {.port = port_, .max_connections = 20'000}, *s.api);
-  BOOST_REQUIRE_MESSAGE(http, http.error().message);
-  s.http = std::move(*http);
-  port_ = s.http->port();
-  s.thread = std::thread([&s] { s.loop->run(); });
+  server_ = std::make_unique<Server>(etcd_endpoint(), port_, options_);
+  port_ = server_->http->port();
 }
 
 void ApiRig::stop_server() {
-  if (!server_) return;
   client_.reset();
-  server_->loop->stop();
-  server_->thread.join();
-  server_->http.reset();
-  server_->api.reset();
-  server_->store.reset();
-  server_->etcd.reset();
   server_.reset();
 }
 
@@ -294,5 +319,21 @@ HttpAnswer ApiRig::patch(const std::string& type, const std::string& target, con
 HttpAnswer ApiRig::remove(const std::string& target, const std::string& body) {
   return send("DELETE", target, body, {});
 }
+
+namespace {
+
+RigOptions second_options() {
+  RigOptions options;
+  options.store.sole_writer = false;
+  options.server.registry.service_cluster_ips = *host::Cidr::parse("10.96.0.0/16");
+  return options;
+}
+
+}  // namespace
+
+SecondServer::SecondServer(const std::string& etcd_endpoint)
+    : impl_(std::make_unique<Impl>(etcd_endpoint, uint16_t{0}, second_options())) {}
+SecondServer::~SecondServer() = default;
+uint16_t SecondServer::port() const { return impl_->http->port(); }
 
 }  // namespace keelson::test

@@ -73,6 +73,8 @@ class ApiRig {
 
   uint16_t port() const { return port_; }
   std::string url() const;
+  int etcd_pid() const { return etcd_ ? etcd_->identity.pid : 0; }
+  double server_cpu_seconds() const;  // of the loop's thread
   const host::Path& directory() const { return directory_; }
   std::string etcd_endpoint() const { return "unix://" + (directory_ / "client.sock:0").string(); }
 
@@ -104,6 +106,18 @@ class ApiRig {
   uint16_t port_ = 0;
   std::unique_ptr<Server> server_;
   std::unique_ptr<HttpClient> client_;
+};
+
+// Another master over the same etcd.
+class SecondServer {
+ public:
+  explicit SecondServer(const std::string& etcd_endpoint);
+  ~SecondServer();
+  uint16_t port() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace keelson::test
