@@ -20,6 +20,15 @@ constexpr auto kNudge = std::chrono::milliseconds(50);   // how long a foreign r
 constexpr auto kLeaseShare = std::chrono::seconds(60);
 constexpr std::string_view kTick = "/registry/apiserver/tick";  // written to see the watch move
 
+// /registry/hosts/<node>/configmaps/…
+bool is_copied_content(std::string_view key) {
+  if (!key.starts_with(kHosts)) return false;
+  const size_t end = key.find('/', kHosts.size());
+  if (end == std::string_view::npos) return false;
+  const std::string_view below = key.substr(end + 1);
+  return below.starts_with("configmaps/") || below.starts_with("secrets/");
+}
+
 std::optional<VersionPtr> version_of(const api::Resource& resource, const etcd::KeyValue& kv) {
   auto read = api::read_json_object(resource, kv.value);
   if (!read) {
@@ -105,6 +114,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   std::vector<int> index;       // by place in api::resources(); -1: not stored
   std::map<std::string, KindCache*, std::less<>> by_prefix;
   std::set<std::string, std::less<>> ranges;
+  std::map<std::string, int64_t, std::less<>> copies;
 
   bool ready = false, connected = false;
   int64_t revision = 0;
@@ -157,9 +167,11 @@ void Store::Impl::try_later(const host::Error& error) {
 void Store::Impl::listed(etcd::RangeAnswer answer) {
   std::vector<Objects> objects(kinds.size());
   ranges.clear();
+  copies.clear();
   pending.clear();  // what their events would tell is in the list
   for (const etcd::KeyValue& kv : answer.kvs) {
     if (kv.key.starts_with(kRanges)) ranges.insert(kv.key);
+    if (is_copied_content(kv.key)) copies.emplace(kv.key, kv.mod_revision);
     std::string_view below;
     KindCache* kind = kind_of(kv.key, below);
     if (kind == nullptr) continue;
@@ -236,6 +248,14 @@ void Store::Impl::apply_one(etcd::Event event) {
       ranges.insert(kv.key);
     } else {
       ranges.erase(kv.key);
+    }
+    return;
+  }
+  if (is_copied_content(kv.key)) {
+    if (event.type == etcd::Event::Type::put) {
+      copies[kv.key] = kv.mod_revision;
+    } else {
+      copies.erase(kv.key);
     }
     return;
   }
@@ -465,6 +485,7 @@ int64_t Store::compacted() const { return impl_->compacted; }
 KindCache& Store::kind(const api::Resource& resource) { return impl_->kind(resource); }
 const KindCache& Store::kind(const api::Resource& resource) const { return impl_->kind(resource); }
 const std::set<std::string, std::less<>>& Store::ranges() const { return impl_->ranges; }
+const std::map<std::string, int64_t, std::less<>>& Store::copies() const { return impl_->copies; }
 
 void Store::when_ready(std::function<void()> callback) {
   if (impl_->ready) return callback();

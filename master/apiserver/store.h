@@ -4,14 +4,15 @@
 //
 // Keys: /registry/<plural>/[<namespace>/]<name>, of named groups /registry/<group>/<plural>/….
 // Values: the object's JSON without resourceVersion, which is etcd's mod revision. Other keys
-// under /registry/ (hosts/, ranges/) are written through commit() as well; of ranges/ it is
-// known which exist.
+// under /registry/ (hosts/, ranges/) are written through commit() as well; of ranges/, and of
+// the ConfigMaps and Secrets beneath hosts/, it is known which exist.
 //
 // Loop's thread. Callbacks come once, perhaps within the call, and never after the store has
 // been destroyed.
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -29,6 +30,7 @@ namespace keelson::apiserver {
 
 inline constexpr std::string_view kRoot = "/registry/";
 inline constexpr std::string_view kRanges = "/registry/ranges/";
+inline constexpr std::string_view kHosts = "/registry/hosts/";
 
 struct StoreOptions {
   // Only this store writes under /registry/: a read is fresh once it has seen the last write
@@ -88,6 +90,8 @@ class Store {
   }
   // Keys under /registry/ranges/.
   const std::set<std::string, std::less<>>& ranges() const;
+  // Keys /registry/hosts/<node>/configmaps/… and …/secrets/…, with the revision of their last write.
+  const std::map<std::string, int64_t, std::less<>>& copies() const;
 
   // Nothing that was acknowledged is missing from the cache, for all that can be known at once.
   bool fresh() const;

@@ -133,7 +133,8 @@ void View::append_item(std::string& out, const Version& version) const {
       out += version.item();
       return;
     case Form::table:
-      return api::append_table_row(out, is_stored_form(version) ? version.object : as_events(version), include, now());
+      if (!is_stored_form(version)) return api::append_table_row(out, as_events(version), include, now());
+      return api::append_table_row(out, version.object, include, now());
     case Form::metadata:
       return append_metadata(out, version, true);
   }
