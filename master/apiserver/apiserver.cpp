@@ -75,6 +75,7 @@ struct ApiServer::Impl {
   Reading reading;
   Writing writing;
   std::vector<Extension*> extensions;
+  std::shared_ptr<size_t> writes = std::make_shared<size_t>(0);  // under way; shared with them
   std::map<const api::Resource*, std::unique_ptr<WatchHub>> hubs;
 };
 
@@ -100,7 +101,8 @@ void ApiServer::handle(http::Request request, http::Exchange exchange) {
                                           .began = host::Clock::now(),
                                           .journal = &impl_->journal,
                                           .warnings = {},
-                                          .name = {}});
+                                          .name = {},
+                                          .place = nullptr});
   if (!user) return call->fail(unauthorized());  // since the header came
   const Decision decision = impl_->access.authorizer.authorize(call->user, call->attributes);
   if (!decision.allowed) return call->fail(refused(call->user, call->attributes, decision.reason));
@@ -129,11 +131,17 @@ void ApiServer::Impl::dispatch(CallPtr call) {
   const Attributes& asked = call->attributes;
   const api::Resource* kind = asked.kind;
   if (!asked.is_resource || kind == nullptr || !asked.rest.empty()) return call->fail(no_such_path());
-  if (kind == &api::resource_of<api::Binding>()) {
+  const bool binding = kind == &api::resource_of<api::Binding>();
+  if (!Planner::stored(*kind).stored && !binding) return call->fail(method_not_allowed());
+  if (!asked.read_only()) {
+    if (*writes >= options.max_writes) return call->fail(too_many_requests());
+    ++*writes;
+    call->place = std::shared_ptr<void>(nullptr, [count = writes](void*) { --*count; });
+  }
+  if (binding) {
     const bool fits = asked.verb == "create" && asked.name.empty() && !asked.namespace_.empty();
     return fits ? writing.bind(std::move(call)) : call->fail(method_not_allowed());
   }
-  if (!Planner::stored(*kind).stored) return call->fail(method_not_allowed());
   // An object of a kind with namespaces is in one; one without is not.
   if (kind->namespaced ? asked.namespace_.empty() && !asked.name.empty() && !asked.read_only()
                        : !asked.namespace_.empty() && kind != &api::resource_of<api::Namespace>()) {

@@ -44,6 +44,7 @@ struct Call {
   Journal* journal = nullptr;
   std::vector<std::string> warnings;  // of Warning fields
   std::string name;                   // of what was made, where the path does not say
+  std::shared_ptr<void> place;        // among the writes under way, for as long as it is one
 
   void answer(http::Answer answer);
   void fail(const api::Status& status);
