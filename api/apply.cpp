@@ -161,7 +161,7 @@ struct Applying {
         prune(children[i].spot, *children[i].value, *was, is, below);
       }
     }
-    std::vector<std::pair<std::string_view, Draft*>> kept;
+    decltype(object.members) kept(object.members.get_allocator());
     for (size_t i = 0; i < children.size(); ++i) {
       if (!gone[i]) kept.push_back(object.members[i]);
     }

@@ -51,9 +51,8 @@ bool same(const Draft& left, const Draft& right) {
 
 Draft* Drafts::make(Draft::Kind kind) {
   if (all_.size() >= kMaxValues) overflow_ = true;
-  Draft& draft = all_.emplace_back();
-  draft.kind = kind;
-  return &draft;
+  return &all_.emplace_back(
+      Draft{.kind = kind, .flag = false, .text = {}, .members = decltype(Draft::members)(&memory_)});
 }
 
 Draft* Drafts::copy(const Value& value) {

@@ -4,6 +4,7 @@
 // patch that sees it fails.
 
 #include <deque>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,7 +19,7 @@ struct Draft {
   Kind kind = Kind::null;
   bool flag = false;
   std::string_view text;
-  std::vector<std::pair<std::string_view, Draft*>> members;  // of a list: without keys
+  std::pmr::vector<std::pair<std::string_view, Draft*>> members;  // of a list: without keys
 
   bool is_container() const { return kind == Kind::list || kind == Kind::object; }
   Draft* find(std::string_view key) const;
@@ -49,6 +50,7 @@ class Drafts {
  private:
   const Value* build(const Draft& draft, Tree& tree, int depth);
 
+  std::pmr::monotonic_buffer_resource memory_;  // of all members
   std::deque<Draft> all_;
   std::deque<std::string> texts_;
   size_t work_ = 0;

@@ -13,7 +13,7 @@ namespace keelson::api {
 
 namespace {
 
-using Members = std::vector<std::pair<std::string_view, Draft*>>;
+using Members = decltype(Draft::members);
 
 constexpr std::string_view kPatch = "$patch";
 constexpr std::string_view kRetainKeys = "$retainKeys";

@@ -80,7 +80,14 @@ bool is_utf8(std::string_view text) {
 void append_json_string(std::string& out, std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
   out += '"';
-  while (!text.empty()) {
+  while (true) {
+    // Most texts are plain from end to end, and are taken over in one piece.
+    const auto special =
+        std::ranges::find_if(text, [](unsigned char c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\'; });
+    const auto plain = static_cast<size_t>(special - text.begin());
+    out += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const char c = text.front();
     if (const size_t length = utf8_sequence(text); length != 1) {
       out += length == 0 ? std::string_view("\xEF\xBF\xBD") : text.substr(0, length);
@@ -97,12 +104,10 @@ void append_json_string(std::string& out, std::string_view text) {
       out += "\\r";
     } else if (c == '\t') {
       out += "\\t";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
+    } else {
       out += "\\u00";
       out += kHex[c >> 4];
       out += kHex[c & 15];
-    } else {
-      out += c;
     }
   }
   out += '"';

@@ -3,7 +3,9 @@
 // says), less a random quarter, so that a peer that comes back is not met by everyone at once.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <random>
 
 namespace keelson::host {
@@ -26,7 +28,13 @@ class Backoff {
   Milliseconds first_{50};
   Milliseconds most_{2000};
   Milliseconds wait_ = first_;
-  std::minstd_rand random_{std::random_device{}()};
+  std::minstd_rand random_{seed()};
+
+  // Each its own; the processor is asked once only: RDSEED takes microseconds in a virtual machine.
+  static uint32_t seed() {
+    static std::atomic<uint32_t> last{std::random_device{}()};
+    return last.fetch_add(0x9e3779b9);
+  }
 };
 
 }  // namespace keelson::host
