@@ -530,6 +530,14 @@ void append_table_row(std::string& out, const AnyObject& object, RowObject inclu
   out += '}';
 }
 
+void append_table_row(std::string& out, const AnyObject& object, std::string_view metadata, Time now) {
+  out += R"({"cells":)";
+  append_cells(out, object, now);
+  out += R"(,"object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
+  out += metadata;
+  out += "}}";
+}
+
 std::string age_of(const std::optional<Time>& since, Time now) {
   if (!since || *since == Time{}) return "<unknown>";
   const int64_t seconds = now.seconds - since->seconds;

@@ -31,6 +31,8 @@ enum class RowObject : uint8_t { none, metadata, whole };
 // and "]}" are the caller's. A watch tells its columns in the first event only.
 void append_table_head(std::string& out, const Resource& resource, const ListMeta& metadata, bool with_columns);
 void append_table_row(std::string& out, const AnyObject& object, RowObject include, Time now);
+// With the metadata as it is written already: {"name":…}.
+void append_table_row(std::string& out, const AnyObject& object, std::string_view metadata, Time now);
 
 // "5m30s", as kubectl writes ages; "<unknown>" of no time.
 std::string age_of(const std::optional<Time>& since, Time now);

@@ -15,6 +15,8 @@ size_t type_meta_length(const api::Resource& resource) {
   return kFrame.size() + resource.kind.size() + resource.api_version.size();
 }
 
+constexpr std::string_view kMetadata = R"("metadata":)";
+
 }  // namespace
 
 const std::string& node_of(const VersionPtr& version) {
@@ -24,6 +26,26 @@ const std::string& node_of(const VersionPtr& version) {
 }
 
 std::string_view Version::item() const { return std::string_view(json).substr(type_meta_length(object.resource())); }
+
+std::string_view Version::metadata() const {
+  const size_t begin = type_meta_length(object.resource()) + kMetadata.size();
+  return metadata_end == 0 ? std::string_view() : std::string_view(json).substr(begin, metadata_end - begin);
+}
+
+size_t object_end(std::string_view json, size_t at) {
+  int depth = 0;
+  for (; at < json.size(); ++at) {
+    at = json.find_first_of("{}\"", at);
+    if (at == std::string_view::npos) return 0;
+    if (json[at] == '{') ++depth;
+    if (json[at] == '}' && --depth == 0) return at + 1;
+    if (json[at] != '"') continue;
+    for (++at; at < json.size() && json[at] != '"'; ++at) {
+      if (json[at] == '\\') ++at;
+    }
+  }
+  return 0;
+}
 
 std::string with_resource_version(std::string_view value, std::string_view uid, int64_t revision) {
   // What stands before uid in metadata holds no quotes that are not escaped but its own, so the
@@ -42,11 +64,15 @@ std::string with_resource_version(std::string_view value, std::string_view uid, 
 }
 
 VersionPtr make_version(api::AnyObject object, std::string_view value, int64_t revision, int64_t lease) {
-  auto version = std::make_shared<Version>(Version{std::move(object), revision, lease, {}});
+  auto version = std::make_shared<Version>(Version{std::move(object), revision, lease, {}, 0});
   api::ObjectMeta& metadata = version->object.metadata();
   metadata.resource_version = std::to_string(revision);
   version->json =
       metadata.uid.empty() ? api::encode_json(version->object) : with_resource_version(value, metadata.uid, revision);
+  const size_t begin = type_meta_length(version->object.resource());
+  if (std::string_view(version->json).substr(begin).starts_with(kMetadata)) {
+    version->metadata_end = static_cast<uint32_t>(object_end(version->json, begin + kMetadata.size()));
+  }
   return version;
 }
 
@@ -95,7 +121,7 @@ void KindCache::remove(const std::string& key, int64_t revision) {
   objects_.erase(found);
   index(key, previous, nullptr);
   // Watchers get the last state under the revision of the end: resuming from it skips the end.
-  auto last = std::make_shared<Version>(Version{previous->object, revision, previous->lease, {}});
+  auto last = std::make_shared<Version>(Version{previous->object, revision, previous->lease, {}, 0});
   last->object.metadata().resource_version = std::to_string(revision);
   last->json = api::encode_json(last->object);
   record({.type = Change::Type::deleted,

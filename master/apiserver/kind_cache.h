@@ -19,18 +19,24 @@ namespace keelson::apiserver {
 // One object at one revision; never changes. Its pointers are shared by the cache, the
 // history, watchers and answers on their way, so that a change costs nobody a copy.
 struct Version {
-  api::AnyObject object;  // with resourceVersion
-  int64_t revision = 0;   // of its last change
-  int64_t lease = 0;      // etcd's; of Events
-  std::string json;       // whole: {"kind":"Pod","apiVersion":"v1","metadata":…}
+  api::AnyObject object;      // with resourceVersion
+  int64_t revision = 0;       // of its last change
+  int64_t lease = 0;          // etcd's; of Events
+  std::string json;           // whole: {"kind":"Pod","apiVersion":"v1","metadata":{…},…}
+  uint32_t metadata_end = 0;  // where the metadata ends in it; 0: not known
 
   // As an item of a list, which has no kind and apiVersion: `{` and this.
   std::string_view item() const;
+  // {"name":…}, when it is known where it ends.
+  std::string_view metadata() const;
 };
 using VersionPtr = std::shared_ptr<const Version>;
 
 // The node that a Pod is bound to; "" of all else.
 const std::string& node_of(const VersionPtr& version);
+
+// One past the end of the JSON object that begins at `at`; 0 when it does not end.
+size_t object_end(std::string_view json, size_t at);
 
 // The JSON of an object that etcd holds without resourceVersion, with it. `value` as
 // encode_json() writes it; the uid is the object's.

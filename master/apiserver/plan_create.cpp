@@ -118,7 +118,7 @@ Plan Planner::put(const VersionPtr& current, api::AnyObject next, int64_t lease,
       plan.written.version = make_version(std::move(object->object), object->value, current->revision, lease);
     } else {
       plan.written.version =
-          std::make_shared<Version>(Version{std::move(object->object), 0, lease, std::move(object->value)});
+          std::make_shared<Version>(Version{std::move(object->object), 0, lease, std::move(object->value), 0});
     }
     return plan;
   }

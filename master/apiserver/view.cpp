@@ -46,10 +46,16 @@ std::optional<View::Form> form_of(std::string_view range) {
 
 api::AnyObject as_events(const Version& version) { return api::to_events(*version.object.get_if<api::Event>()); }
 
-void append_metadata(std::string& out, const Version& version, bool typed) {
-  out += typed ? R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{)" : R"({"metadata":{)";
-  api::append_json_fields(out, api::type_of<api::ObjectMeta>(), &version.object.metadata());
-  out += "}}";
+void append_metadata(std::string& out, const Version& version) {
+  out += R"({"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":)";
+  if (version.metadata_end != 0) {
+    out += version.metadata();
+  } else {
+    out += '{';
+    api::append_json_fields(out, api::type_of<api::ObjectMeta>(), &version.object.metadata());
+    out += '}';
+  }
+  out += '}';
 }
 
 }  // namespace
@@ -103,7 +109,7 @@ std::string View::object(const Version& version) const {
       return out + "]}";
     }
     case Form::metadata:
-      append_metadata(out, version, true);
+      append_metadata(out, version);
       return out;
   }
   return out;
@@ -134,9 +140,12 @@ void View::append_item(std::string& out, const Version& version) const {
       return;
     case Form::table:
       if (!is_stored_form(version)) return api::append_table_row(out, as_events(version), include, now());
+      if (include == api::RowObject::metadata && version.metadata_end != 0) {
+        return api::append_table_row(out, version.object, version.metadata(), now());
+      }
       return api::append_table_row(out, version.object, include, now());
     case Form::metadata:
-      return append_metadata(out, version, true);
+      return append_metadata(out, version);
   }
 }
 
@@ -155,7 +164,7 @@ std::string View::event(std::string_view type, const Version& version, bool firs
     append_item(object, version);
     object += "]}";
   } else {
-    append_metadata(object, version, true);
+    append_metadata(object, version);
   }
   api::append_watch_event(out, type, object);
   return out;

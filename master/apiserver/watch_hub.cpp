@@ -62,7 +62,7 @@ struct WatchHub::Encodings {
   VersionPtr version(Change::Type type) {
     if (type != Change::Type::deleted || change.type == Change::Type::deleted) return change.object;
     if (!left) {
-      auto last = std::make_shared<Version>(Version{change.previous->object, change.revision, 0, {}});
+      auto last = std::make_shared<Version>(Version{change.previous->object, change.revision, 0, {}, 0});
       last->object.metadata().resource_version = std::to_string(change.revision);
       last->json = api::encode_json(last->object);
       left = std::move(last);

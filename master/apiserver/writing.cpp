@@ -320,7 +320,7 @@ void Writing::patch_scale(CallPtr call) {
   registry_.modify(
       std::move(request),
       [patch = std::move(*patch), name, manager](api::AnyObject& object) -> std::expected<void, api::Status> {
-        const api::AnyObject scale(scale_of(Version{object, 0, 0, {}}));
+        const api::AnyObject scale(scale_of(Version{object, 0, 0, {}, 0}));
         auto patched = apply_patch(api::resource_of<api::Scale>(), &scale, patch,
                                    {.name = manager, .api_version = "autoscaling/v1", .subresource = {}, .now = {}});
         if (!patched) return std::unexpected(std::move(patched.error()));

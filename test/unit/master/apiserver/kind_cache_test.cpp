@@ -45,6 +45,20 @@ BOOST_AUTO_TEST_CASE(the_version_is_put_into_the_text_as_a_codec_would) {
   BOOST_CHECK_EQUAL("{" + std::string(version->item()), item);
 }
 
+BOOST_AUTO_TEST_CASE(the_metadata_is_found_in_the_text) {
+  api::Pod made;
+  made.metadata.name = "web";
+  made.metadata.uid = "1234";
+  made.metadata.annotations["x"] = R"(}"\{)";
+  made.metadata.owner_references.push_back({.name = "a"});
+  const VersionPtr version = make_version(made, api::encode_json(made), 77, 0);
+  std::string metadata = "{";
+  api::append_json_fields(metadata, api::type_of<api::ObjectMeta>(), &version->object.metadata());
+  BOOST_CHECK_EQUAL(version->metadata(), metadata + "}");
+  BOOST_CHECK_EQUAL(object_end("{{", 0), 0u);
+  BOOST_CHECK_EQUAL(object_end(R"({"a":"\)", 0), 0u);
+}
+
 BOOST_AUTO_TEST_CASE(changes_are_told_in_order_and_remembered) {
   KindCache cache(api::resource_of<api::Pod>(), {});
   Seen seen;
