@@ -33,16 +33,20 @@ std::string_view Version::metadata() const {
 }
 
 size_t object_end(std::string_view json, size_t at) {
+  const auto is_escaped = [&](size_t quote) {
+    size_t backslashes = 0;
+    while (backslashes < quote && json[quote - backslashes - 1] == '\\') ++backslashes;
+    return backslashes % 2 == 1;
+  };
   int depth = 0;
   for (; at < json.size(); ++at) {
-    at = json.find_first_of("{}\"", at);
-    if (at == std::string_view::npos) return 0;
     if (json[at] == '{') ++depth;
     if (json[at] == '}' && --depth == 0) return at + 1;
     if (json[at] != '"') continue;
-    for (++at; at < json.size() && json[at] != '"'; ++at) {
-      if (json[at] == '\\') ++at;
-    }
+    do {
+      at = json.find('"', at + 1);
+      if (at == std::string_view::npos) return 0;
+    } while (is_escaped(at));
   }
   return 0;
 }
