@@ -9,12 +9,6 @@ namespace keelson::apiserver {
 
 namespace {
 
-// {"kind":"Pod","apiVersion":"v1",
-size_t type_meta_length(const api::Resource& resource) {
-  static constexpr std::string_view kFrame = R"({"kind":"","apiVersion":"",)";
-  return kFrame.size() + resource.kind.size() + resource.api_version.size();
-}
-
 constexpr std::string_view kMetadata = R"("metadata":)";
 
 }  // namespace
@@ -23,6 +17,11 @@ const std::string& node_of(const VersionPtr& version) {
   static const std::string kNone;
   const api::Pod* pod = version == nullptr ? nullptr : version->object.get_if<api::Pod>();
   return pod == nullptr ? kNone : pod->spec.node_name;
+}
+
+size_t type_meta_length(const api::Resource& resource) {
+  static constexpr std::string_view kFrame = R"({"kind":"","apiVersion":"",)";
+  return kFrame.size() + resource.kind.size() + resource.api_version.size();
 }
 
 std::string_view Version::item() const { return std::string_view(json).substr(type_meta_length(object.resource())); }

@@ -35,6 +35,9 @@ using VersionPtr = std::shared_ptr<const Version>;
 // The node that a Pod is bound to; "" of all else.
 const std::string& node_of(const VersionPtr& version);
 
+// How much of an object's JSON stands before its metadata: {"kind":"Pod","apiVersion":"v1",
+size_t type_meta_length(const api::Resource& resource);
+
 // One past the end of the JSON object that begins at `at`; 0 when it does not end.
 size_t object_end(std::string_view json, size_t at);
 

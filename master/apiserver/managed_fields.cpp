@@ -1,5 +1,7 @@
 #include "master/apiserver/managed_fields.h"
 
+#include <optional>
+
 namespace keelson::apiserver {
 
 namespace {
@@ -11,19 +13,39 @@ const api::Value* tree_of(const std::string& json, api::Tree& tree) {
   return root ? *root : nullptr;
 }
 
+// The text with the metadata's last field added.
+std::optional<std::string> with_managed_fields(const std::string& json, const api::AnyObject& object) {
+  const size_t begin = type_meta_length(object.resource()) + std::string_view("\"metadata\":").size();
+  const size_t end = object_end(json, begin);
+  if (end == 0 || object.metadata().managed_fields.empty()) return std::nullopt;
+  std::string out;
+  out.reserve(json.size() + 1024);
+  out.append(json, 0, end - 1);
+  out += ",\"managedFields\":[";
+  for (const api::ManagedFieldsEntry& entry : object.metadata().managed_fields) {
+    out += out.back() == '[' ? "{" : ",{";
+    api::append_json_fields(out, api::type_of<api::ManagedFieldsEntry>(), &entry);
+    out += '}';
+  }
+  out += ']';
+  return out.append(json, end - 1);
+}
+
 }  // namespace
 
-void track_fields(api::AnyObject& next, const api::AnyObject* before, const api::Manager& manager) {
+std::string track_fields(api::AnyObject& next, const Version* before, const api::Manager& manager) {
   std::vector<api::ManagedFieldsEntry>& fields = next.metadata().managed_fields;
   fields.clear();
-  const std::string after_json = api::encode_json(next);
-  const std::string before_json = before == nullptr ? "" : api::encode_json(*before);
+  const std::string json = api::encode_json(next);
   api::Tree tree;
-  const api::Value* after = tree_of(after_json, tree);
-  const api::Value* old = before == nullptr ? nullptr : tree_of(before_json, tree);
-  if (before != nullptr) fields = before->metadata().managed_fields;
-  if (after == nullptr || (before != nullptr && old == nullptr)) return;
-  fields = api::track_update(next.resource().type(), old, *after, std::vector(fields), manager);
+  const api::Value* after = tree_of(json, tree);
+  const api::Value* old = before == nullptr ? nullptr : tree_of(before->json, tree);
+  if (before != nullptr) fields = before->object.metadata().managed_fields;
+  if (after != nullptr && (before == nullptr || old != nullptr)) {
+    fields = api::track_update(next.resource().type(), old, *after, std::vector(fields), manager);
+  }
+  auto value = with_managed_fields(json, next);
+  return value ? std::move(*value) : api::encode_json(next);
 }
 
 }  // namespace keelson::apiserver

@@ -48,8 +48,10 @@ class Planner {
                                    const api::AnyObject* old) const;
   std::optional<api::Status> check_namespace(const api::Resource& resource, const api::ObjectMeta& metadata,
                                              Commit& commit) const;
-  // The put of `next` in the place of `current`, with the copies for its node.
-  Plan put(const VersionPtr& current, api::AnyObject next, int64_t lease, Plan plan, bool dry_run) const;
+  // The put of `next` in the place of `current`, with the copies for its node. `value` is its
+  // JSON without resourceVersion, when that is at hand.
+  Plan put(const VersionPtr& current, api::AnyObject next, std::string value, int64_t lease, Plan plan,
+           bool dry_run) const;
   Plan erase(const VersionPtr& current, Plan plan, bool dry_run) const;
 
   Store& store_;

@@ -95,12 +95,14 @@ Planned Planner::change(const WriteRequest& request, const VersionPtr& current, 
     plan.written.version = current;
     return plan;
   }
+  std::string value;
   if (ownership == Ownership::track) {
-    track_fields(next, &current->object,
-                 {.name = request.field_manager,
-                  .api_version = std::string(request.attributes.kind->api_version),
-                  .subresource = subresource,
-                  .now = now()});
+    next.metadata().resource_version.clear();
+    value = track_fields(next, current.get(),
+                         {.name = request.field_manager,
+                          .api_version = std::string(request.attributes.kind->api_version),
+                          .subresource = subresource,
+                          .now = now()});
   }
   if (is_finished(next)) {
     // What it was allocated goes with it: the operations planned for the change do not.
@@ -109,7 +111,7 @@ Planned Planner::change(const WriteRequest& request, const VersionPtr& current, 
     plan.written.deleted = true;
     return plan;
   }
-  return put(current, std::move(next), lease, std::move(plan), request.dry_run);
+  return put(current, std::move(next), std::move(value), lease, std::move(plan), request.dry_run);
 }
 
 Planned Planner::bind(const WriteRequest& request, const api::Binding& binding) const {
@@ -150,7 +152,7 @@ Planned Planner::bind(const WriteRequest& request, const api::Binding& binding) 
   scheduled->reason.clear();
   scheduled->message.clear();
   if (auto refusal = admit(request, &next, &current->object)) return std::unexpected(std::move(*refusal));
-  return put(current, std::move(next), 0, {}, request.dry_run);
+  return put(current, std::move(next), {}, 0, {}, request.dry_run);
 }
 
 }  // namespace keelson::apiserver

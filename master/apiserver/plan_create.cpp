@@ -90,24 +90,27 @@ Planned Planner::create(const WriteRequest& request, api::AnyObject object, Owne
   if (store_.find(resource, metadata.namespace_, metadata.name)) {
     return std::unexpected(already_exists(subject_of(resource, metadata.name)));
   }
+  std::string value;
   if (ownership == Ownership::track) {
-    track_fields(object, nullptr,
-                 {.name = request.field_manager,
-                  .api_version = std::string(request.attributes.kind->api_version),
-                  .subresource = {},
-                  .now = now()});
+    value = track_fields(object, nullptr,
+                         {.name = request.field_manager,
+                          .api_version = std::string(request.attributes.kind->api_version),
+                          .subresource = {},
+                          .now = now()});
   }
   plan.written.created = true;
-  return put(nullptr, std::move(object), lease, std::move(plan), request.dry_run);
+  return put(nullptr, std::move(object), std::move(value), lease, std::move(plan), request.dry_run);
 }
 
-Plan Planner::put(const VersionPtr& current, api::AnyObject next, int64_t lease, Plan plan, bool dry_run) const {
+Plan Planner::put(const VersionPtr& current, api::AnyObject next, std::string value, int64_t lease, Plan plan,
+                  bool dry_run) const {
   const api::Resource& resource = next.resource();
   api::ObjectMeta& metadata = next.metadata();
   metadata.resource_version.clear();
+  if (value.empty()) value = api::encode_json(next);
   auto object = std::make_shared<Prepared>(Prepared{
       .key = store_.key_of(resource, metadata.namespace_, metadata.name),
-      .value = api::encode_json(next),
+      .value = std::move(value),
       .object = std::move(next),
       .lease = lease,
       .version = nullptr,

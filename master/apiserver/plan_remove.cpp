@@ -107,7 +107,7 @@ Planned Planner::remove(const WriteRequest& request, const VersionPtr& current,
     return plan;
   }
   if (!marked && !metadata.deletion_timestamp) mark(metadata, now(), 0);
-  return put(current, std::move(next), current->lease, std::move(plan), request.dry_run);
+  return put(current, std::move(next), {}, current->lease, std::move(plan), request.dry_run);
 }
 
 Plan Planner::erase(const VersionPtr& current, Plan plan, bool dry_run) const {
