@@ -73,6 +73,9 @@ Planned Planner::change(const WriteRequest& request, const VersionPtr& current, 
     next = current->object;
     next.get_if<api::Namespace>()->spec.finalizers = std::move(finalizers);
   } else {
+    if (auto* service = next.get_if<api::Service>()) {
+      drop_what_the_type_had(service->spec, current->object.get_if<api::Service>()->spec);
+    }
     api::prepare_update(next, current->object);
   }
   next.metadata().resource_version = old.resource_version;

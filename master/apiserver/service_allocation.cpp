@@ -40,31 +40,6 @@ std::set<int32_t> ports_of(const api::Service* service) {
   return ports;
 }
 
-// Who changes the type and sends the rest as it was means: without what the old type had.
-void drop_what_the_type_had(api::ServiceSpec& next, const api::ServiceSpec& current) {
-  if (next.type == current.type) return;
-  if (!wants_ip(next) && wants_ip(current) && next.cluster_ip == current.cluster_ip) {
-    next.cluster_ip.clear();
-    next.cluster_ips.clear();
-    next.ip_families.clear();
-    next.ip_family_policy.clear();
-  }
-  if (!may_have_ports(next) && may_have_ports(current)) {
-    for (api::ServicePort& port : next.ports) {
-      const bool same = std::ranges::any_of(
-          current.ports, [&](const api::ServicePort& old) { return old.node_port == port.node_port; });
-      if (same) port.node_port.reset();
-    }
-  }
-  if (next.type != "LoadBalancer" && current.type == "LoadBalancer") {
-    if (next.health_check_node_port == current.health_check_node_port) next.health_check_node_port.reset();
-    if (next.allocate_load_balancer_node_ports == current.allocate_load_balancer_node_ports) {
-      next.allocate_load_balancer_node_ports.reset();
-    }
-    if (next.load_balancer_class == current.load_balancer_class) next.load_balancer_class.clear();
-  }
-}
-
 class Allocation {
  public:
   Allocation(const Store& store, const RegistryOptions& options, Commit& commit)
@@ -209,13 +184,45 @@ void Allocation::ports(api::Service& service, const std::set<int32_t>& had) {
 
 }  // namespace
 
+void drop_what_the_type_had(api::ServiceSpec& next, const api::ServiceSpec& current) {
+  if (next.type == current.type) return;
+  if (!wants_ip(next) && wants_ip(current) && next.cluster_ip == current.cluster_ip) {
+    next.cluster_ip.clear();
+    next.cluster_ips.clear();
+    next.ip_families.clear();
+    next.ip_family_policy.clear();
+  }
+  const auto is_external = [](const api::ServiceSpec& spec) {
+    return may_have_ports(spec) || (spec.type == "ClusterIP" && !spec.external_ips.empty());
+  };
+  if (!is_external(next) && is_external(current) && next.external_traffic_policy == current.external_traffic_policy) {
+    next.external_traffic_policy.clear();
+  }
+  if (!wants_ip(next) && next.internal_traffic_policy == current.internal_traffic_policy) {
+    next.internal_traffic_policy.clear();
+  }
+  if (!may_have_ports(next) && may_have_ports(current)) {
+    for (api::ServicePort& port : next.ports) {
+      const bool same = std::ranges::any_of(
+          current.ports, [&](const api::ServicePort& old) { return old.node_port == port.node_port; });
+      if (same) port.node_port.reset();
+    }
+  }
+  if (next.type != "LoadBalancer" && current.type == "LoadBalancer") {
+    if (next.health_check_node_port == current.health_check_node_port) next.health_check_node_port.reset();
+    if (next.allocate_load_balancer_node_ports == current.allocate_load_balancer_node_ports) {
+      next.allocate_load_balancer_node_ports.reset();
+    }
+    if (next.load_balancer_class == current.load_balancer_class) next.load_balancer_class.clear();
+  }
+}
+
 std::vector<api::FieldError> allocate(const Store& store, const RegistryOptions& options, api::Service* next,
                                       const api::Service* current, Commit& commit) {
   Allocation allocation(store, options, commit);
   const std::set<std::string> had_ips = ips_of(current);
   const std::set<int32_t> had_ports = ports_of(current);
   if (next != nullptr) {
-    if (current != nullptr) drop_what_the_type_had(next->spec, current->spec);
     if (wants_ip(next->spec)) allocation.ip(*next, had_ips);
     if (may_have_ports(next->spec)) allocation.ports(*next, had_ports);
   }

@@ -14,6 +14,10 @@
 
 namespace keelson::apiserver {
 
+// Who changes the type and sends the rest as it was means: without what only the old type has.
+// Before the validator, which would refuse it.
+void drop_what_the_type_had(api::ServiceSpec& next, const api::ServiceSpec& current);
+
 // Fills in what `next` asks for, and adds to the commit what takes and releases it. `current`
 // is null of a new Service; `next` null of one that goes. On errors (422) neither has changed
 // in a way that matters: the write is off.

@@ -142,7 +142,7 @@ void Store::Impl::list() {
                  if (!answer) return self->try_later(answer.error());
                  self->ready_at = answer->revision;
                  // Nothing is to be gained by looking further back than a cache that stands already.
-                 self->list_at(self->ready ? 0 : std::max<int64_t>(answer->revision - self->options.replay, 0));
+                 self->list_at(self->ready ? 0 : std::max<int64_t>(answer->revision - self->options.replay, 1));
                });
 }
 

@@ -117,7 +117,7 @@ void WatchHub::add(const ListOptions& options, const View& view, std::vector<Ver
   static thread_local std::minstd_rand random{std::random_device{}()};
   watcher.ends =
       now + options.timeout.value_or(std::chrono::seconds(std::uniform_int_distribution<int>(1800, 3600)(random)));
-  watcher.bookmark_due = now + limits_.bookmark_every;
+  watcher.bookmark_due = std::min(now + limits_.bookmark_every, watcher.ends - kNearTheEnd);
   watcher.stream.on_closed([this, &watcher] { drop(watcher); });
   watcher.stream.on_drained([this, &watcher] { pump(watcher); });
   arm(watcher);

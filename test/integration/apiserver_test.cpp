@@ -610,12 +610,12 @@ BOOST_FIXTURE_TEST_CASE(patches_of_all_four_kinds, ApiRig) {
                            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\ndata:\n  a: x\n");
   BOOST_CHECK_EQUAL(again.body, applied.body);
   const auto conflict = patch("apply", kMaps + "/one?fieldManager=you",
-                              "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\ndata:\n  a: y\n");
+                              "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\ndata:\n  a: z\n");
   BOOST_CHECK_EQUAL(conflict.status, 409);
   BOOST_CHECK_EQUAL(conflict["/details/causes/0/reason"], "FieldManagerConflict");
   const auto forced = patch("apply", kMaps + "/one?fieldManager=you&force=true",
-                            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\ndata:\n  a: y\n");
-  BOOST_CHECK_EQUAL(forced["/data/a"], "y");
+                            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\ndata:\n  a: z\n");
+  BOOST_CHECK_EQUAL(forced["/data/a"], "z");
   check_status(patch("apply", kMaps + "/one", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: one\n"), 422,
                "Invalid",
                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
