@@ -79,6 +79,14 @@ VersionPtr make_version(api::AnyObject object, std::string_view value, int64_t r
   return version;
 }
 
+VersionPtr last_state(const Change& change) {
+  const Version& before = *change.previous;
+  auto last = std::make_shared<Version>(Version{before.object, change.revision, before.lease, {}, 0});
+  last->object.metadata().resource_version = std::to_string(change.revision);
+  last->json = api::encode_json(last->object);
+  return last;
+}
+
 KindCache::KindCache(const api::Resource& resource, Limits limits)
     : resource_(&resource),
       prefix_(resource.group.empty() ? fmt::format("/registry/{}/", resource.plural)
@@ -123,15 +131,7 @@ void KindCache::remove(const std::string& key, int64_t revision) {
   VersionPtr previous = std::move(found->second);
   objects_.erase(found);
   index(key, previous, nullptr);
-  // Watchers get the last state under the revision of the end: resuming from it skips the end.
-  auto last = std::make_shared<Version>(Version{previous->object, revision, previous->lease, {}, 0});
-  last->object.metadata().resource_version = std::to_string(revision);
-  last->json = api::encode_json(last->object);
-  record({.type = Change::Type::deleted,
-          .revision = revision,
-          .key = key,
-          .object = std::move(last),
-          .previous = std::move(previous)});
+  record({.type = Change::Type::deleted, .revision = revision, .key = key, .object = previous, .previous = previous});
 }
 
 void KindCache::load(Objects objects, int64_t revision) {

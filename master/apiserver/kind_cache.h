@@ -51,9 +51,12 @@ struct Change {
   Type type = Type::added;
   int64_t revision = 0;
   std::string key;      // within the kind: "namespace/name", or "name" of a kind without namespaces
-  VersionPtr object;    // of a deletion: the last state, with the revision of its deletion
+  VersionPtr object;    // of a deletion: what was deleted, as previous
   VersionPtr previous;  // null of added
 };
+// What a watcher is told at the end: the state before the change, under the change's revision,
+// so that resuming from it skips the end. Made anew at each call.
+VersionPtr last_state(const Change& change);
 
 // By Change's keys, in etcd's order.
 using Objects = std::map<std::string, VersionPtr, std::less<>>;

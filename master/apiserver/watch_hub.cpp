@@ -58,15 +58,10 @@ struct WatchHub::Encodings {
     made.push_back({type, view, std::make_shared<const std::string>(view.event(name_of(type), *version(type), false))});
     return made.back().text;
   }
-  // Who has left sees what was, at the version of the change.
+  // Who has left, or lost it, sees what was, at the version of the change.
   VersionPtr version(Change::Type type) {
-    if (type != Change::Type::deleted || change.type == Change::Type::deleted) return change.object;
-    if (!left) {
-      auto last = std::make_shared<Version>(Version{change.previous->object, change.revision, 0, {}, 0});
-      last->object.metadata().resource_version = std::to_string(change.revision);
-      last->json = api::encode_json(last->object);
-      left = std::move(last);
-    }
+    if (type != Change::Type::deleted) return change.object;
+    if (!left) left = last_state(change);
     return left;
   }
 

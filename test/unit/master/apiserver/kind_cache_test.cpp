@@ -80,7 +80,7 @@ BOOST_AUTO_TEST_CASE(a_deletion_shows_the_last_state_at_its_own_revision) {
   cache.put(kWeb, pod("web", 5));
   cache.remove(kWeb, 9);
   cache.replay(5, [&](const Change& change) {
-    BOOST_CHECK_EQUAL(change.object->object.metadata().resource_version, "9");
+    BOOST_CHECK_EQUAL(last_state(change)->object.metadata().resource_version, "9");
     BOOST_CHECK_EQUAL(change.previous->object.metadata().resource_version, "5");
   });
 }
