@@ -234,16 +234,23 @@ std::string ApiRig::url() const { return fmt::format("http://127.0.0.1:{}", port
 void ApiRig::start_etcd() {
   // etcd 3.4 takes a unix socket by its name in the working directory.
   const std::string script =
-      "cd \"$0\" && rm -f ./*.sock:0 && exec /usr/bin/etcd --name rig --data-dir data --listen-client-urls unix://client.sock:0 "
+      "cd \"$0\" && rm -f ./*.sock:0 && exec /usr/bin/etcd --name rig --data-dir data --listen-client-urls "
+      "unix://client.sock:0 "
       "--advertise-client-urls unix://client.sock:0 --listen-peer-urls unix://peer.sock:0 "
       "--initial-advertise-peer-urls unix://peer.sock:0 --initial-cluster rig=unix://peer.sock:0 "
       "--heartbeat-interval 20 --election-timeout 100 --logger zap --log-level error";
-  auto child =
-      host::spawn({.argv = {"/bin/sh", "-c", script, directory_.string()}, .environment = {"PATH=/usr/bin:/bin"}});
-  BOOST_REQUIRE_MESSAGE(child, child.error().message);
-  etcd_ = std::move(*child);
-  for (int i = 0; i < 200; ++i) {
+  const auto spawn = [&] {
+    auto child =
+        host::spawn({.argv = {"/bin/sh", "-c", script, directory_.string()}, .environment = {"PATH=/usr/bin:/bin"}});
+    BOOST_REQUIRE_MESSAGE(child, child.error().message);
+    etcd_ = std::move(*child);
+  };
+  spawn();
+  const auto deadline = std::chrono::steady_clock::now() + patient(std::chrono::seconds(30));
+  while (std::chrono::steady_clock::now() < deadline) {
     if (etcdctl({"get", "x"}).wait_status == 0) return;
+    // One that is started the moment after another was killed may find its files still locked, and ends.
+    if (host::reap(etcd_->pidfd)) spawn();
     std::this_thread::sleep_for(milliseconds(50));
   }
   BOOST_FAIL("etcd does not serve");
