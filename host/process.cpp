@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,7 +64,8 @@ constexpr int kFirstFreeFd = 64;  // the child's copies wait above the numbers i
 
 // Runs in the child between clone and exec: system calls only, no allocation (the
 // parent has other threads, whose locks were copied as they stood).
-[[noreturn]] void exec_child(const SpawnOptions& options, char* const* argv, char* const* environment, int report) {
+[[noreturn]] void exec_child(const SpawnOptions& options, char* const* argv, char* const* environment, pid_t parent,
+                             int report) {
   const auto fail_with = [report](int error_number) {
     [[maybe_unused]] const auto written = ::write(report, &error_number, sizeof error_number);
     ::_exit(127);
@@ -73,6 +75,11 @@ constexpr int kFirstFreeFd = 64;  // the child's copies wait above the numbers i
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (options.new_session) ::setsid();
+  if (options.parent_death_signal != 0) {
+    if (::prctl(PR_SET_PDEATHSIG, options.parent_death_signal) != 0) fail_with(errno);
+    if (::getppid() != parent) ::_exit(127);  // it died before we could ask to be told
+  }
+  if (!options.working_directory.empty() && ::chdir(options.working_directory.c_str()) != 0) fail_with(errno);
 
   // First lift every descriptor above the targets, so that none is overwritten.
   std::array<int, 32> lifted;
@@ -144,8 +151,9 @@ Result<Spawning> begin_spawn(const SpawnOptions& options) {
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t parent = ::getpid();
   const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-  if (pid == 0) exec_child(options, argv.data(), environment.data(), report_write.get());
+  if (pid == 0) exec_child(options, argv.data(), environment.data(), parent, report_write.get());
   const int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return sys_fail("clone3 " + options.argv[0], clone_error);

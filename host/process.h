@@ -35,6 +35,9 @@ struct SpawnOptions {
   std::vector<std::string> environment;  // NAME=value; complete, nothing is inherited
   std::vector<std::pair<int, int>> fds;  // {ours, number in the child}; all others are closed
   std::optional<int> cgroup;             // a v2 cgroup directory to be born in (CLONE_INTO_CGROUP)
+  std::string working_directory;         // ours when empty
+  // Sent to it when the thread that called spawn() ends (PR_SET_PDEATHSIG); 0: it outlives us.
+  int parent_death_signal = 0;
   bool new_session = true;
 };
 

@@ -1,10 +1,13 @@
 #include "host/process.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
+#include <optional>
+#include <thread>
 
 BOOST_AUTO_TEST_SUITE(process_tests)
 
@@ -40,6 +43,28 @@ BOOST_AUTO_TEST_CASE(the_environment_is_what_was_given_and_nothing_else) {
   auto output = run({.argv = {"/usr/bin/env"}, .environment = {"A=1"}}, "", 5000);
   BOOST_REQUIRE(output);
   BOOST_TEST(output->out == "A=1\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_child_begins_where_it_is_told_to) {
+  auto output = run({.argv = {"/bin/pwd"}, .working_directory = "/usr"}, "", 5000);
+  BOOST_REQUIRE(output);
+  BOOST_TEST(output->out == "/usr\n");
+  BOOST_TEST(
+      (spawn({.argv = {"/bin/pwd"}, .working_directory = "/nonexistent"}).error().code == Error::Code::not_found));
+}
+
+BOOST_AUTO_TEST_CASE(a_child_dies_with_the_thread_that_started_it_when_that_was_asked_for) {
+  std::optional<Child> child;
+  std::thread([&child] {
+    auto spawned = spawn({.argv = {"/bin/sleep", "30"}, .parent_death_signal = SIGKILL});
+    if (spawned) child = std::move(*spawned);
+  }).join();
+  BOOST_REQUIRE(child);
+  pollfd ended{.fd = child->pidfd.get(), .events = POLLIN, .revents = 0};
+  BOOST_TEST(::poll(&ended, 1, 5000) == 1);
+  auto status = reap(child->pidfd);
+  BOOST_REQUIRE(status);
+  BOOST_TEST((WIFSIGNALED(*status) && WTERMSIG(*status) == SIGKILL));
 }
 
 BOOST_AUTO_TEST_CASE(descriptors_arrive_under_their_numbers_and_no_others_do) {
