@@ -3,7 +3,7 @@ target_link_libraries(keelson-puller PRIVATE keelson-agent-images-puller)
 # keelsonctl doctor reads the agent's flags too.
 add_library(keelson-agent-options STATIC agent/options.cpp)
 target_compile_definitions(keelson-agent-options PRIVATE KEELSON_VERSION="${PROJECT_VERSION}")
-target_link_libraries(keelson-agent-options PUBLIC keelson-host PkgConfig::YAML)
+target_link_libraries(keelson-agent-options PUBLIC keelson-host keelson-flags)
 add_executable(keelson-agent agent/main.cpp agent/agent.cpp agent/agent_state.cpp agent/agent_cluster.cpp
   agent/agent_inside.cpp agent/described_node.cpp)
 target_compile_definitions(keelson-agent PRIVATE KEELSON_VERSION="${PROJECT_VERSION}")

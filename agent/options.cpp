@@ -1,14 +1,12 @@
 #include "agent/options.h"
 
 #include <fmt/core.h>
-#include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
-#include <cctype>
 #include <charconv>
 #include <tuple>
 
-#include "host/file.h"
+#include "flags/flags.h"
 
 namespace keelson::agent {
 
@@ -106,45 +104,6 @@ void declare(CLI::App& app, Options& o, Texts& texts) {
   app.set_version_flag("--version", "keelson-agent " KEELSON_VERSION);
 }
 
-// The file's values go to the options that the command line left open. Everything
-// is read as text, so that the same checks apply to both.
-host::Status apply_file(CLI::App& app, const std::string& config) {
-  auto text = host::read_file(config, 1U << 20);
-  if (!text) return std::unexpected(text.error());
-  try {
-    const YAML::Node root = YAML::Load(*text);
-    if (root.IsNull()) return {};
-    if (!root.IsMap()) {
-      return host::fail(host::Error::Code::invalid, config + ": expected a map of flag names to values");
-    }
-    for (const auto& entry : root) {
-      const auto name = entry.first.as<std::string>();
-      const auto where = fmt::format("{}:{}", config, entry.first.Mark().line + 1);
-      CLI::Option* option = app.get_option_no_throw("--" + name);
-      if (option == nullptr || name == "config" || name == "help" || name == "version") {
-        return host::fail(host::Error::Code::invalid, fmt::format("{}: unknown setting \"{}\"", where, name));
-      }
-      if (option->count() > 0) continue;
-      std::vector<std::string> values;
-      if (entry.second.IsSequence()) {
-        for (const auto& item : entry.second) values.push_back(item.as<std::string>());
-      } else if (entry.second.IsScalar()) {
-        values.push_back(entry.second.as<std::string>());
-      } else {
-        return host::fail(host::Error::Code::invalid, fmt::format("{}: {} must be a value or a list", where, name));
-      }
-      if (values.empty()) continue;
-      option->add_result(values);
-      option->run_callback();
-    }
-  } catch (const YAML::Exception& error) {
-    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", config, error.what()));
-  } catch (const CLI::Error& error) {
-    return host::fail(host::Error::Code::invalid, fmt::format("{}: {}", config, error.what()));
-  }
-  return {};
-}
-
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
@@ -162,8 +121,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
     return result;
   }
   const bool file_was_named = app.get_option("--config")->count() > 0;
-  auto applied = options.config.empty() ? host::Status() : apply_file(app, options.config);
-  if (!applied && applied.error().code == host::Error::Code::not_found && !file_was_named) applied = {};
+  auto applied = flags::apply_file(app, options.config, file_was_named);
   if (applied) applied = texts.store(options);
   if (!applied) {
     fmt::print(stderr, "keelson-agent: {}\n", applied.error().message);
@@ -177,58 +135,10 @@ host::Result<Options> read_options(const std::string& config) {
   Texts texts;
   CLI::App app(kAbout, "keelson-agent");
   declare(app, options, texts);
-  if (auto applied = apply_file(app, config); !applied) return std::unexpected(std::move(applied.error()));
+  if (auto applied = flags::apply_file(app, config, true); !applied) return std::unexpected(std::move(applied.error()));
   if (auto stored = texts.store(options); !stored) return std::unexpected(std::move(stored.error()));
   options.config = config;
   return options;
-}
-
-host::Result<std::chrono::milliseconds> parse_duration(const std::string& text) {
-  const auto bad = [&text] {
-    return host::fail(host::Error::Code::invalid, fmt::format("\"{}\" is not a duration like 20s or 1m30s", text));
-  };
-  std::string_view rest = text;
-  std::chrono::milliseconds total{0};
-  if (rest.empty()) return bad();
-  while (!rest.empty()) {
-    int64_t number = 0;
-    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-    if (error != std::errc() || number < 0 || number > 1'000'000'000) return bad();
-    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    size_t unit_size = 0;
-    while (unit_size < rest.size() && std::isalpha(static_cast<unsigned char>(rest[unit_size])) != 0) ++unit_size;
-    const std::string_view unit = rest.substr(0, unit_size);
-    if (unit == "ms") {
-      total += std::chrono::milliseconds(number);
-    } else if (unit == "s") {
-      total += std::chrono::seconds(number);
-    } else if (unit == "m") {
-      total += std::chrono::minutes(number);
-    } else if (unit == "h") {
-      total += std::chrono::hours(number);
-    } else {
-      return bad();
-    }
-    rest.remove_prefix(unit_size);
-  }
-  if (total.count() <= 0) return bad();
-  return total;
-}
-
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> parts;
-  size_t begin = 0;
-  while (begin <= text.size()) {
-    size_t end = text.find(',', begin);
-    if (end == std::string::npos) end = text.size();
-    size_t from = begin;
-    size_t to = end;
-    while (from < to && std::isspace(static_cast<unsigned char>(text[from])) != 0) ++from;
-    while (to > from && std::isspace(static_cast<unsigned char>(text[to - 1])) != 0) --to;
-    if (to > from) parts.push_back(text.substr(from, to - from));
-    begin = end + 1;
-  }
-  return parts;
 }
 
 }  // namespace keelson::agent

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "flags/flags.h"
 #include "host/error.h"
 
 namespace keelson::agent {
@@ -76,10 +77,7 @@ CommandLine parse_command_line(int argc, const char* const* argv);
 // by that. not_found: there is no such file; invalid: it names the file and mostly the line.
 host::Result<Options> read_options(const std::string& config);
 
-// "20s", "1m30s", "500ms": Go's durations, as kubelet's flags take them.
-host::Result<std::chrono::milliseconds> parse_duration(const std::string& text);
-
-// "a, b,c" in parts, without the white space around them; no empty parts.
-std::vector<std::string> split_list(const std::string& text);
+using flags::parse_duration;
+using flags::split_list;
 
 }  // namespace keelson::agent
