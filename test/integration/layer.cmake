@@ -15,6 +15,12 @@ foreach(source ${integration_sources})
     continue()
   endif()
   target_link_libraries(integration_${name} PRIVATE test-main test-sandbox keelson-agent-sources keelson-agent-pods
+  target_link_libraries(integration_${name} PRIVATE test-main)
+  target_compile_definitions(integration_${name} PRIVATE BOOST_TEST_DYN_LINK)
+  if(name MATCHES "^(etcd_child|master)$") # which know no agent
+    continue()
+  endif()
+  target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
     keelson-agent-runtime keelson-agent-images keelson-agent-network keelson-agent-proxy keelson-agent-server)
   add_dependencies(integration_${name} keelson-puller)
 endforeach()
@@ -25,3 +31,9 @@ add_library(test-api-rig STATIC ${CMAKE_SOURCE_DIR}/test/integration/api_rig.cpp
 target_link_libraries(test-api-rig PUBLIC keelson-master-apiserver Boost::unit_test_framework)
 target_compile_definitions(test-api-rig PUBLIC BOOST_TEST_DYN_LINK)
 target_link_libraries(integration_apiserver PRIVATE test-api-rig)
+target_link_libraries(integration_etcd_child PRIVATE keelson-master-etcd_child keelson-etcd)
+add_library(test-master-box STATIC ${CMAKE_SOURCE_DIR}/test/integration/master_box.cpp)
+target_link_libraries(test-master-box PUBLIC keelson-host Boost::unit_test_framework)
+target_compile_definitions(test-master-box PUBLIC BOOST_TEST_DYN_LINK)
+target_link_libraries(integration_master PRIVATE test-master-box)
+add_dependencies(integration_master keelson-master)
