@@ -78,8 +78,9 @@ Attributes attributes_of(const http::Request& head) {
   if (attributes.resource == "namespaces" && attributes.group.empty()) attributes.namespace_ = attributes.name;
   attributes.kind = api::find_resource(attributes.group, attributes.version, attributes.resource);
   attributes.verb = verb_of(head, attributes, watches);
-  if (attributes.name.empty() && (attributes.verb == "list" || attributes.verb == "watch")) {
-    attributes.name = name_selected(head.query);
+  if (attributes.verb == "list" || attributes.verb == "watch") {
+    attributes.field_selector = head.query.get("fieldSelector").value_or("");
+    if (attributes.name.empty()) attributes.name = name_selected(head.query);
   }
   return attributes;
 }

@@ -32,6 +32,7 @@ struct Attributes {
   std::string namespace_;               // "" of all of them, and of what has none
   std::string name;                     // "" of a collection
   std::vector<std::string> rest;        // path segments behind the subresource
+  std::string field_selector;           // of a list or a watch, as sent: what a node may see depends on it
   const api::Resource* kind = nullptr;  // null: nothing of that name is served
 
   bool read_only() const { return verb == "get" || verb == "list" || verb == "watch"; }

@@ -1,0 +1,21 @@
+#pragma once
+// GET /metrics, in Prometheus' text format. Loop's thread.
+
+#include "host/metrics.h"
+#include "master/apiserver/extension.h"
+
+namespace keelson::apiserver {
+
+class MetricsEndpoint : public Extension {
+ public:
+  explicit MetricsEndpoint(host::Metrics& metrics) : metrics_(metrics) {}
+
+  bool serves(const http::Request& head, const Attributes& attributes) const override;
+  size_t body_limit(const Attributes&) const override { return 0; }
+  void handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) override;
+
+ private:
+  host::Metrics& metrics_;
+};
+
+}  // namespace keelson::apiserver
