@@ -33,5 +33,6 @@ if(EXISTS ${etcd_module_sources})
   target_link_libraries(keelson-etcd-module PRIVATE PkgConfig::GRPC protobuf::libprotobuf-lite fmt::fmt)
   # The module is found beside whatever was linked with the client, so it is built whenever the client is.
   add_dependencies(keelson-etcd keelson-etcd-module)
-  install(TARGETS keelson-etcd-module LIBRARY DESTINATION lib/keelson)
+  install(TARGETS keelson-etcd-module LIBRARY DESTINATION lib/keelson COMPONENT agent)
+  install(TARGETS keelson-etcd-module LIBRARY DESTINATION lib/keelson-master COMPONENT master)
 endif()

@@ -14,7 +14,11 @@ host::Result<host::Path> module_path() {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return host::sys_fail("read /proc/self/exe", error.value());
-  return program.parent_path().parent_path() / "lib" / "keelson" / "libkeelson-etcd.so";
+  // Each package brings its own, in the directory of its name.
+  const host::Path library = program.parent_path().parent_path() / "lib";
+  host::Path own = library / program.filename() / "libkeelson-etcd.so";
+  if (std::filesystem::exists(own, error)) return own;
+  return library / "keelson" / "libkeelson-etcd.so";
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 
 cmake --build --preset release --target deb demo-echo >"$work/log" 2>&1 || { tail -n 20 "$work/log"; exit 1; }
 mkdir "$work/payload"
-cp "$(ls -t build/keelson_*.deb | head -n 1)" "$work/payload/"
+cp "$(ls -t build/keelson_*.deb | head -n 1)" "$(ls -t build/keelson-master_*.deb | head -n 1)" "$work/payload/"
 cpack --config build/CPackConfig.cmake -B "$work/cpack" -D CPACK_PACKAGE_VERSION=99.0.0 >"$work/log" 2>&1 ||
   { tail -n 20 "$work/log"; exit 1; }
 mv "$work"/cpack/*.deb "$work/payload/"
@@ -45,9 +45,11 @@ fi | tee "$work/checks"
 # --- the machine --------------------------------------------------------------------------
 
 vm_kernel 6.12 "$kernel"
-depends=$(dpkg-deb -f "$(ls "$work"/payload/keelson_*.deb | head -n 1)" Depends | sed -E 's/ \([^)]*\)//g; s/ *\|[^,]*//g; s/, */,/g')
-# Beside systemd: kmod, which comes with Debian's kernels, and the eyes of test/vm/deb/guest.
-recipe="systemd,systemd-sysv,kmod,iproute2,nftables,$depends"
+depends=$(for package in keelson keelson-master; do
+  dpkg-deb -f "$(ls "$work"/payload/"$package"_*.deb | head -n 1)" Depends | sed -E 's/ \([^)]*\)//g; s/ *\|[^,]*//g; s/, */,/g'
+done | paste -sd ,)
+# Beside systemd: kmod, which comes with Debian's kernels, the master's etcd, and the eyes of test/vm/deb/guest.
+recipe="systemd,systemd-sysv,kmod,iproute2,nftables,curl,procps,etcd-server,$depends"
 
 make_image() {
   local mirror root=$work/root
@@ -87,7 +89,7 @@ StandardError=inherit
 UNIT
   ln -s ../package-test.service ../uplink.service "$root/etc/systemd/system/multi-user.target.wants/"
   local unit
-  for unit in systemd-logind.service systemd-timesyncd.service getty-static.service getty@.service e2scrub_reap.service \
+  for unit in etcd.service systemd-logind.service systemd-timesyncd.service getty-static.service getty@.service e2scrub_reap.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
   done
