@@ -95,8 +95,11 @@ Result<Setup> set_up(const Options& options) {
   if (!listen) return std::unexpected(listen.error());
   std::tie(setup.listen_host, setup.listen_port) = *listen;
   if (auto found = find_addresses(options, setup); !found) return std::unexpected(found.error());
-  auto range = host::Cidr::parse(options.service_cluster_ip_range);
-  if (!range) return std::unexpected(std::move(range.error()).within("--service-cluster-ip-range"));
+  auto ranges = host::parse_cidrs(options.service_cluster_ip_range);
+  if (!ranges) return std::unexpected(std::move(ranges.error()).within("--service-cluster-ip-range"));
+  if (ranges->empty()) return fail(Error::Code::invalid, "--service-cluster-ip-range: there is none");
+  // Services get addresses of the first family only; a second one is what agents may know beside.
+  const host::Cidr* const range = &ranges->front();
   // The network's own address and the last one are nobody's.
   if (range->size() < 4) {
     return fail(Error::Code::invalid, fmt::format("--service-cluster-ip-range: {} is too small", range->to_string()));
@@ -107,10 +110,12 @@ Result<Setup> set_up(const Options& options) {
   if (!cluster) return std::unexpected(std::move(cluster.error()).within("--cluster-cidr"));
   setup.cluster_cidrs = *cluster;
   for (const host::Cidr& pods : setup.cluster_cidrs) {
-    if (!pods.overlaps(*range)) continue;
-    return fail(Error::Code::invalid,
-                fmt::format("--cluster-cidr {} and --service-cluster-ip-range {} have addresses in common",
-                            pods.to_string(), range->to_string()));
+    for (const host::Cidr& services : *ranges) {
+      if (!pods.overlaps(services)) continue;
+      return fail(Error::Code::invalid,
+                  fmt::format("--cluster-cidr {} and --service-cluster-ip-range {} have addresses in common",
+                              pods.to_string(), services.to_string()));
+    }
   }
   if (auto ports = parse_port_range(options.service_node_port_range, setup.first_node_port, setup.last_node_port);
       !ports) {
