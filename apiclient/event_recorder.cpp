@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <list>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr size_t kLongestMessage = 1024;  // Kubernetes'
 constexpr size_t kLongestName = 253;
+constexpr int kBurst = 50;
 
 api::Time now() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
@@ -40,14 +42,31 @@ struct EventRecorder::Impl {
   std::unordered_map<uint64_t, Call> under_way;
   uint64_t next = 0;
   size_t dropped = 0;
+  double tokens = kBurst;
+  host::TimePoint filled = host::Clock::now();
+  host::Timer refill;
 
   static std::string key_of(const api::Event& event) {
     const api::ObjectReference& object = event.involved_object;
     return fmt::format("{}\n{}\n{}\n{}\n{}", object.kind, object.namespace_, object.uid, event.reason, event.message);
   }
 
+  // Whether one may be sent now; otherwise send_some() comes again when one may.
+  bool take_token() {
+    const auto now = host::Clock::now();
+    tokens += std::chrono::duration<double>(now - filled).count() * options.per_second;
+    tokens = std::min(tokens, static_cast<double>(kBurst));
+    filled = now;
+    if (tokens < 1) {
+      if (!refill.armed()) refill = client.loop().after(std::chrono::milliseconds(20), [this] { send_some(); });
+      return false;
+    }
+    tokens -= 1;
+    return true;
+  }
+
   void send_some() {
-    while (under_way.size() < options.at_a_time && !waiting.empty()) {
+    while (under_way.size() < options.at_a_time && !waiting.empty() && take_token()) {
       api::Event event = std::move(waiting.front());
       waiting.pop_front();
       send(std::move(event));
@@ -66,7 +85,11 @@ struct EventRecorder::Impl {
     const std::string suffix = fmt::format(".{:x}{:02x}", nanoseconds, id & 0xff);
     event.metadata.name = event.involved_object.name.substr(0, kLongestName - suffix.size()) + suffix;
     remember(key, event);
-    under_way[id] = client.create<api::Event>(event, {}, [this, id, key](Outcome<api::Event> outcome) {
+    // The answer is not read: it says what we know.
+    ApiRequest request{.method = "POST",
+                       .path = path_of(api::resource_of<api::Event>(), event.metadata.namespace_),
+                       .body = api::encode_json(event)};
+    under_way[id] = client.request(std::move(request), [this, id, key](Outcome<std::string> outcome) {
       if (!outcome) {
         forget(key);
         host::log_debug("event: {}, ignoring", outcome.error().message);

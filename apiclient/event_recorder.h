@@ -17,6 +17,7 @@ struct RecorderOptions {
   std::string component;          // "default-scheduler"
   std::string host;               // of a node's agent: the node
   size_t at_a_time = 2;           // requests under way
+  int per_second = 300;           // on average, after a burst of 50
   size_t most_waiting = 10'000;   // further ones are dropped
   size_t most_remembered = 4096;  // to count repetitions by
 };
