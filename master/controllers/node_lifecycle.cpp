@@ -67,8 +67,8 @@ class NodeLifecycle : public Controller {
     const bool disrupted = is_disrupted(ready_.size(), not_ready_.size());
     if (disrupted == disrupted_) return;
     disrupted_ = disrupted;
-    host::log_warning("nodes: {} of {} are not ready: {}", not_ready_.size(), ready_.size() + not_ready_.size(),
-                      disrupted ? "nobody's Pods are evicted until more are" : "evicting again");
+    host::log_warning("{} nodes are ready, {} are not: {}", ready_.size(), not_ready_.size(),
+                      disrupted ? "nobody's Pods are evicted" : "Pods of silent ones are evicted");
     for (const std::string& name : not_ready_) agenda_.soon(name);
   }
 

@@ -29,6 +29,10 @@ using ControllerPtr = std::shared_ptr<const ReplicationController>;
 
 constexpr size_t kBurst = 500;  // Pods made or deleted at a time, for one controller
 
+// A look costs in proportion to the Pods, and each of a thousand Pods that start asks for some: so it
+// rests in proportion.
+constexpr auto kRestForPod = std::chrono::microseconds(10);
+
 bool namespace_is_going(const Failure& failure) {
   if (!failure.status.details) return false;
   return std::any_of(failure.status.details->causes.begin(), failure.status.details->causes.end(),
@@ -68,6 +72,7 @@ class ReplicationControllers : public Controller {
     int64_t written_revision = 0;
     std::optional<ReplicaFailure> failure;
     host::TimePoint retry_at{};  // nothing is made before
+    host::TimePoint rest_until{};
   };
 
   void pod_changed(const PodPtr& old, const PodPtr& now) {
@@ -105,26 +110,37 @@ class ReplicationControllers : public Controller {
       return;
     }
     Work& work = work_of(key, controller->metadata.uid);
+    const auto now = host::Clock::now();
+    if (now < work.rest_until) return agenda_.at(key, work.rest_until);
     std::vector<PodPtr> pods = context_.informers.pod_index.of_owner(controller->metadata.uid);
     const std::vector<PodPtr> orphans = context_.informers.pod_index.orphans(namespace_);
     pods.insert(pods.end(), orphans.begin(), orphans.end());
     Claims claims = claim(*controller, pods);
+    work.rest_until = now + kRestForPod * pods.size();
 
     const int64_t seen = context_.informers.pods.revision();
     std::erase_if(work.unseen, [&](const auto& made) { return made.second <= seen; });
-    std::set<std::string> there;
-    for (const PodPtr& pod : claims.own) there.insert(pod->metadata.uid);
-    std::erase_if(work.deleting, [&](const std::string& uid) { return !there.contains(uid); });
-    std::vector<PodPtr> own;
-    for (const PodPtr& pod : claims.own) {
-      if (!work.deleting.contains(pod->metadata.uid)) own.push_back(pod);
-      work.unseen.erase(pod->metadata.name);
+    std::vector<PodPtr> own = std::move(claims.own);
+    if (!work.unseen.empty()) {
+      for (const PodPtr& pod : own) work.unseen.erase(pod->metadata.name);
     }
+    if (!work.deleting.empty()) leave_out_deleted(work, own);
 
     for (const PodPtr& pod : claims.release) release(*controller, work, pod);
     if (!claims.adopt.empty()) adopt(controller, work, claims.adopt);
     if (!controller->metadata.deletion_timestamp) manage(controller, work, own, claims.adopt.size());
     write_status(*controller, work, own);
+  }
+
+  // A Pod that was told to go counts no more, before the watch shows it so.
+  static void leave_out_deleted(Work& work, std::vector<PodPtr>& own) {
+    std::set<std::string> still_there;
+    std::erase_if(own, [&](const PodPtr& pod) {
+      const bool deleted = work.deleting.contains(pod->metadata.uid);
+      if (deleted) still_there.insert(pod->metadata.uid);
+      return deleted;
+    });
+    work.deleting = std::move(still_there);
   }
 
   // ---- how many there are

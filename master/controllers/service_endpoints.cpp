@@ -22,6 +22,8 @@ using apiclient::Outcome;
 using ServicePtr = std::shared_ptr<const api::Service>;
 using EndpointsPtr = std::shared_ptr<const api::Endpoints>;
 
+constexpr auto kRestForEndpoint = std::chrono::microseconds(50);  // of the Pods behind a Service
+
 class ServiceEndpoints : public Controller {
  public:
   explicit ServiceEndpoints(Context context)
@@ -115,12 +117,18 @@ class ServiceEndpoints : public Controller {
     const EndpointsPtr endpoints = current_endpoints(key);
     if (!service) {
       agenda_.drop(key);
+      rest_until_.erase(key);
       // The slices go with their owner; of Endpoints, only those that were made here do.
       if (endpoints && is_ours(*endpoints)) remove_endpoints(key, *endpoints);
       return;
     }
     if (selects_pods(*service)) {
+      // A large Service is written anew for each of its Pods that starts: it rests in proportion.
+      const auto now = host::Clock::now();
+      const auto rest = rest_until_.find(key);
+      if (rest != rest_until_.end() && now < rest->second) return agenda_.at(key, rest->second);
       const std::vector<PodPtr> pods = context_.informers.pod_index.selected(namespace_, service->spec.selector);
+      rest_until_[key] = now + kRestForEndpoint * pods.size();
       write_endpoints(key, endpoints, endpoints_of(*service, pods));
       write_slices(key, plan_slices(*service, pods, slices_of(key, kManager),
                                     [this](const std::string& node) { return zone_of(node); }));
@@ -272,6 +280,7 @@ class ServiceEndpoints : public Controller {
   std::map<std::string, std::map<std::string, SlicePtr>> slices_;      // by service
   std::map<std::string, EndpointsPtr> written_;                        // answers that the watch has not told yet
   std::map<std::string, int> busy_;                                    // writes under way
+  std::map<std::string, host::TimePoint> rest_until_;
   std::set<std::string> again_, failed_;
 };
 

@@ -1,5 +1,6 @@
 // Deletes Pods that do not tolerate a NoExecute taint of their node, when their time has come.
 #include <map>
+#include <set>
 
 #include "host/log.h"
 #include "master/controllers/agenda.h"
@@ -36,6 +37,7 @@ class TaintEviction : public Controller {
     context_.informers.pods.listen([this](const auto& old, const auto& now) {
       if (!now) {
         times_.set(key_of(*old), std::nullopt);
+        leaving_.erase(key_of(*old));
         retries_.drop(key_of(*old));
       } else {
         consider(*now);
@@ -66,7 +68,10 @@ class TaintEviction : public Controller {
     return eviction_time(pod, taints->second, policy_, wall_seconds());
   }
 
-  void consider(const api::Pod& pod) { times_.set(key_of(pod), time_of(pod)); }
+  void consider(const api::Pod& pod) {
+    const std::string key = key_of(pod);
+    if (!leaving_.contains(key)) times_.set(key, time_of(pod));
+  }
 
   void arm() {
     const auto next = times_.next();
@@ -91,6 +96,7 @@ class TaintEviction : public Controller {
     // The taint may have gone while the deletion was held up.
     const auto when = time_of(*pod);
     if (!when || *when > wall_seconds()) return times_.set(key, when);
+    leaving_.insert(key);
     host::log_info("Pod {}: leaves node {}, which is tainted NoExecute", key, pod->spec.node_name);
     events_.record(apiclient::reference_to(*pod), "Normal", "TaintManagerEviction", "Marking for deletion Pod " + key);
     const std::string condition =
@@ -108,7 +114,9 @@ class TaintEviction : public Controller {
     context_.client
         .remove<api::Pod>(pod->metadata.namespace_, pod->metadata.name, {.uid = pod->metadata.uid},
                           [this, key](Outcome<void> outcome) {
-                            if (outcome || is_stale(outcome.error())) return retries_.succeeded(key);
+                            if (outcome) return retries_.succeeded(key);  // it is shown as leaving, then gone
+                            leaving_.erase(key);
+                            if (is_stale(outcome.error())) return retries_.succeeded(key);
                             host::log_warning("Pod {}: {}", key, outcome.error().message);
                             retries_.after_failure(key);
                           })
@@ -123,6 +131,7 @@ class TaintEviction : public Controller {
   host::Timer timer_;
   int64_t armed_for_ = 0;
   std::map<std::string, std::vector<api::Taint>> taints_;  // NoExecute, by node
+  std::set<std::string> leaving_;                          // Pods whose deletion is under way
 };
 
 }  // namespace
