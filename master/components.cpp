@@ -58,7 +58,8 @@ Components::~Components() = default;
 Result<std::unique_ptr<Components>> Components::create(host::Loop& loop, const Options& options, const Setup& setup,
                                                        const Access& access, host::Metrics& metrics) {
   std::unique_ptr<Components> components(new Components);
-  const std::string identity = election::make_identity();
+  const auto identity = election::identity_in(setup.data_dir);
+  if (!identity) return std::unexpected(identity.error());
   const auto add = [&](std::string name, auto begin) -> host::Status {
     auto config = access("system:" + name);
     if (!config) return std::unexpected(config.error());
@@ -69,7 +70,7 @@ Result<std::unique_ptr<Components>> Components::create(host::Loop& loop, const O
     component->begin = std::move(begin);
     if (!options.leader_elect) return component->start();
     auto leader = election::Leader::create(
-        loop, component->config, {.name = component->name, .identity = identity},
+        loop, component->config, {.name = component->name, .identity = *identity},
         [c = component.get()] {
           host::log_info("{}: leads", c->name);
           // Its configuration was good enough for the election; what fails now is tried at the next one.

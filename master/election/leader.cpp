@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 
@@ -33,6 +34,7 @@ struct Leader::Impl {
   host::Timer retry, deadline, patience;
   apiclient::Call call;  // one at a time
   std::string last_holder;
+  int failures = 0;
   bool leading = false;
   bool leaving = false;
 
@@ -49,7 +51,7 @@ struct Leader::Impl {
         elector.saw(std::nullopt, host::Clock::now());
       } else {
         host::log_debug("election {}: {}", options.name, outcome.error().message);
-        return again();
+        return again(true);
       }
       if (!elector.holder().empty() && elector.holder() != last_holder) {
         last_holder = elector.holder();
@@ -66,11 +68,13 @@ struct Leader::Impl {
     const auto done = [this, asked](Outcome<api::Lease> outcome) {
       if (outcome) {
         elector.won(*outcome, asked);
+        failures = 0;
         lead();
       } else if (leading && !outcome.error().transient()) {
         return look_again();
       } else {
         host::log_debug("election {}: {}", options.name, outcome.error().message);
+        return again(true);
       }
       again();
     };
@@ -93,10 +97,12 @@ struct Leader::Impl {
     });
   }
 
-  void again() {
-    // A little apart from the others, as client-go does for those that wait.
+  void again(bool failed = false) {
     auto delay = options.retry_period;
-    if (!leading) delay += options.retry_period * (std::random_device{}() % 100) / 500;
+    // The server may just be starting: the namespace of the Lease is not there yet.
+    if (failed && failures < 5) delay = std::min(delay, host::Duration(std::chrono::milliseconds(20 << failures++)));
+    // A little apart from the others, as client-go does for those that wait.
+    if (!leading) delay += delay * (std::random_device{}() % 100) / 500;
     retry = loop.after(delay, [this] { attempt(); });
   }
 
@@ -188,6 +194,16 @@ std::string make_identity() {
   const auto word = [&] { return static_cast<uint32_t>(random()); };
   return fmt::format("{}_{:08x}-{:04x}-4{:03x}-{:04x}-{:08x}{:04x}", name.data(), word(), word() & 0xffff,
                      word() & 0xfff, (word() & 0x3fff) | 0x8000, word(), word() & 0xffff);
+}
+
+host::Result<std::string> identity_in(const host::Path& directory) {
+  const host::Path file = directory / "election-identity";
+  if (auto known = host::read_file(file, 512); known && !known->empty()) return *known;
+  std::string identity = make_identity();
+  if (auto written = host::write_file_atomically(file, identity, 0600); !written) {
+    return std::unexpected(std::move(written.error()).within("election identity"));
+  }
+  return identity;
 }
 
 }  // namespace keelson::election

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "apiclient/client.h"
+#include "host/file.h"
 #include "master/election/elector.h"
 
 namespace keelson::election {
@@ -35,7 +36,10 @@ class Leader {
   std::unique_ptr<Impl> impl_;
 };
 
-// "hostname_<uuid>", as Kubernetes' components call themselves.
+// "hostname_<uuid>", as Kubernetes' components call themselves: another one each time.
 std::string make_identity();
+// The same one at each start with that directory, which is locked by the process that uses
+// it: one that was killed need not wait for its own Lease to run out.
+host::Result<std::string> identity_in(const host::Path& directory);
 
 }  // namespace keelson::election
