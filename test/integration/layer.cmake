@@ -10,14 +10,9 @@ foreach(source ${integration_sources})
   string(REPLACE "_test" "" name ${name})
   add_executable(integration_${name} ${source})
   add_dependencies(integration-tests integration_${name})
-  if(name MATCHES "^apiserver")  # of the master's rooms: below
-    target_link_libraries(integration_${name} PRIVATE test-main)
-    continue()
-  endif()
-  target_link_libraries(integration_${name} PRIVATE test-main test-sandbox keelson-agent-sources keelson-agent-pods
   target_link_libraries(integration_${name} PRIVATE test-main)
   target_compile_definitions(integration_${name} PRIVATE BOOST_TEST_DYN_LINK)
-  if(name MATCHES "^(etcd_child|master)$") # which know no agent
+  if(name MATCHES "^(apiserver|etcd_child|master|controllers)$")  # which know no agent: below
     continue()
   endif()
   target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
@@ -37,3 +32,8 @@ target_link_libraries(test-master-box PUBLIC keelson-host Boost::unit_test_frame
 target_compile_definitions(test-master-box PUBLIC BOOST_TEST_DYN_LINK)
 target_link_libraries(integration_master PRIVATE test-master-box)
 add_dependencies(integration_master keelson-master)
+# Nodes without a kernel behind them, for the control plane's tests and benchmarks.
+add_executable(hollow-node ${CMAKE_SOURCE_DIR}/test/integration/hollow_node.cpp)
+target_link_libraries(hollow-node PRIVATE keelson-apiclient)
+target_link_libraries(integration_controllers PRIVATE test-sandbox)
+add_dependencies(integration_controllers hollow-node keelson-master)

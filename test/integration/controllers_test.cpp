@@ -1,0 +1,508 @@
+// Scheduler, controllers and election from the outside: a real keelson-master with a real
+// etcd, driven by the real kubectl. The nodes are hollow (hollow_node.cpp): what runs on a
+// node is others' to test.
+#include <fmt/core.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "host/file.h"
+#include "host/process.h"
+#include "test/integration/sandbox.h"
+#include "test/patience.h"
+
+using keelson::test::Sandbox;
+using namespace keelson;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr const char* kController = R"(
+apiVersion: v1
+kind: ReplicationController
+metadata: {{name: {0}}}
+spec:
+  replicas: {1}
+  selector: {{app: {0}}}
+  template:
+    metadata: {{labels: {{app: {0}}}}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{{name: main, image: busybox, resources: {{requests: {{cpu: 10m}}}}, ports: [{{name: http, containerPort: 8080}}]}}]
+)";
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), std::istream_iterator<std::string>()};
+}
+
+// A cluster with a master in the sandbox's node namespace, and no nodes yet.
+struct Cluster : Sandbox {
+  explicit Cluster(std::string run = "apiserver,scheduler,controllers") : components(std::move(run)) {
+    master = start_master();
+  }
+  ~Cluster() { show_log_on_failure(); }
+
+  std::string components;
+  pid_t master = 0;
+
+  host::Path kubeconfig() const { return directory() / "master/admin.kubeconfig"; }
+  host::Path master_log() const { return directory() / "master.log"; }
+
+  pid_t start_master() {
+    const std::vector<std::string> command = {(binaries() / "keelson-master").string(),
+                                              "--config",
+                                              "",
+                                              "--components",
+                                              components,
+                                              "--data-dir",
+                                              (directory() / "master").string(),
+                                              "--listen",
+                                              "192.0.2.10:6443",
+                                              "--node-monitor-grace-period",
+                                              "4s",
+                                              "--pod-eviction-timeout",
+                                              "1s"};
+    const pid_t pid = background(command, master_log()).identity.pid;
+    require_eventually("the API server is ready", [&] { return raw("/readyz") == "ok"; }, 20s);
+    return pid;
+  }
+
+  // Scheduler or controllers on their own.
+  pid_t start_component(const std::string& component, const std::string& log) {
+    return background(
+               {(binaries() / "keelson-master").string(), "--config", "", "--data-dir", (directory() / log).string(),
+                "--components", component, "--kubeconfig", kubeconfig().string(), "--node-monitor-grace-period", "4s"},
+               directory() / (log + ".log"))
+        .identity.pid;
+  }
+
+  pid_t start_nodes(const std::vector<std::string>& arguments) {
+    std::vector<std::string> command = {(binaries() / "hollow-node").string(), kubeconfig().string()};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    return background(command, directory() / "hollow.log").identity.pid;
+  }
+
+  host::Output kubectl(const std::vector<std::string>& arguments) {
+    std::vector<std::string> command = {"kubectl", "--kubeconfig", kubeconfig().string(), "--cache-dir",
+                                        (directory() / "kubectl-cache").string()};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    return on_node(command);
+  }
+  std::string must(const std::vector<std::string>& arguments) {
+    const host::Output output = kubectl(arguments);
+    BOOST_REQUIRE_MESSAGE(output.wait_status == 0, "kubectl " << arguments[0] << ": " << output.err << output.out);
+    return output.out;
+  }
+  std::string raw(const std::string& path) { return kubectl({"get", "--raw", path}).out; }
+  std::string get(const std::string& what, const std::string& path) {
+    std::vector<std::string> arguments = {"get"};
+    for (const std::string& word : words(what)) arguments.push_back(word);
+    arguments.insert(arguments.end(), {"--ignore-not-found", "-o", "jsonpath=" + path});
+    return kubectl(arguments).out;
+  }
+  void apply(const std::string& yaml) {
+    static int count = 0;
+    const host::Path file = directory() / fmt::format("apply-{}.yaml", ++count);
+    std::ofstream(file) << yaml;
+    must({"apply", "-f", file.string()});
+  }
+  void controller(const std::string& name, int replicas) {
+    apply(fmt::format(fmt::runtime(kController), name, replicas));
+  }
+
+  std::set<std::string> pods(const std::string& selector, const std::string& space = "default") {
+    const auto names = words(get("pods -n " + space + " -l " + selector, "{.items[*].metadata.name}"));
+    return {names.begin(), names.end()};
+  }
+  bool has_replicas(const std::string& name, int count) {
+    const std::string number = std::to_string(count);
+    return get("rc " + name, "{.status.replicas}/{.status.readyReplicas}/{.status.availableReplicas}") ==
+           (count == 0 ? "0//" : number + "/" + number + "/" + number);
+  }
+  std::string ready(const std::string& node) {
+    return get("node " + node, "{.status.conditions[?(@.type==\"Ready\")].status}");
+  }
+  std::string scheduled_message(const std::string& pod) {
+    return get("pod " + pod, "{.status.conditions[?(@.type==\"PodScheduled\")].message}");
+  }
+
+  void show_log_on_failure() {
+    if (boost::unit_test::results_collector.results(boost::unit_test::framework::current_test_case().p_id).passed()) {
+      return;
+    }
+    for (const char* log : {"master.log", "hollow.log", "c1.log", "c2.log", "c3.log"}) {
+      const auto text = host::read_file(directory() / log, 64U << 20);
+      if (text) BOOST_TEST_MESSAGE(log << ":\n" << text->substr(text->size() > 8000 ? text->size() - 8000 : 0));
+    }
+  }
+};
+
+// The API server and the scheduler; controllers are started beside them.
+struct Apart : Cluster {
+  Apart() : Cluster("apiserver,scheduler") {}
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_replication_controller_keeps_exactly_its_number_of_pods, Cluster) {
+  start_nodes({"n1", "n2"});
+  controller("web", 5);
+  require_eventually("five are ready", [&] { return has_replicas("web", 5); }, 20s);
+  BOOST_TEST(pods("app=web").size() == 5);
+  BOOST_TEST(get("rc web", "{.status.observedGeneration}") == get("rc web", "{.metadata.generation}"));
+  BOOST_TEST(get("rc web", "{.status.fullyLabeledReplicas}") == "5");
+  BOOST_TEST(get("pods -l app=web", "{.items[0].metadata.ownerReferences[0].controller}") == "true");
+  // They are spread over the nodes.
+  const auto nodes = words(get("pods -l app=web", "{.items[*].spec.nodeName}"));
+  BOOST_TEST((std::set<std::string>(nodes.begin(), nodes.end()).size()) == 2);
+
+  must({"scale", "rc", "web", "--replicas=2"});
+  require_eventually("two are left", [&] { return has_replicas("web", 2) && pods("app=web").size() == 2; }, 20s);
+  const auto before = pods("app=web");
+  must({"delete", "pod", *before.begin(), "--wait=false"});
+  require_eventually(
+      "it was replaced",
+      [&] {
+        const auto now = pods("app=web");
+        return has_replicas("web", 2) && now.size() == 2 && now != before;
+      },
+      20s);
+  must({"scale", "rc", "web", "--replicas=0"});
+  require_eventually("none is left", [&] { return has_replicas("web", 0) && pods("app=web").empty(); }, 20s);
+  BOOST_TEST(must({"get", "events"}).find("SuccessfulCreate") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(pods_are_adopted_and_released_by_their_labels, Cluster) {
+  start_nodes({"n1"});
+  apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: stray, labels: {app: web}}
+spec: {containers: [{name: main, image: busybox}]}
+)");
+  controller("web", 2);
+  require_eventually("two are ready", [&] { return has_replicas("web", 2); }, 20s);
+  BOOST_TEST(pods("app=web").size() == 2);
+  BOOST_TEST(pods("app=web").contains("stray"));
+  BOOST_TEST(get("pod stray", "{.metadata.ownerReferences[0].name}") == "web");
+
+  must({"label", "pod", "stray", "app=debug", "--overwrite"});
+  require_eventually(
+      "it was let go and replaced",
+      [&] {
+        return get("pod stray", "{.metadata.ownerReferences[*].name}").empty() && pods("app=web").size() == 2 &&
+               has_replicas("web", 2);
+      },
+      20s);
+  BOOST_TEST(pods("app=debug").size() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(services_have_endpoints_and_slices_of_their_ready_pods, Cluster) {
+  start_nodes({"n1", "n2"});
+  apply(R"(
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {team: a}}
+spec: {selector: {app: web}, ports: [{name: http, port: 80, targetPort: http}]}
+)");
+  require_eventually("an empty slice says that there is nobody", [&] {
+    return words(get("endpointslices -l kubernetes.io/service-name=web", "{.items[*].metadata.name}")).size() == 1;
+  });
+  controller("web", 3);
+  const auto addresses = [&] {
+    const auto all = words(get("endpoints web", "{.subsets[*].addresses[*].ip}"));
+    return std::set<std::string>(all.begin(), all.end());
+  };
+  const auto in_slices = [&] {
+    const auto all = words(get("endpointslices -l kubernetes.io/service-name=web",
+                               "{.items[*].endpoints[?(@.conditions.ready==true)].addresses[*]}"));
+    return std::set<std::string>(all.begin(), all.end());
+  };
+  const auto pod_ips = [&] {
+    const auto all = words(get("pods -l app=web", "{.items[*].status.podIP}"));
+    return std::set<std::string>(all.begin(), all.end());
+  };
+  require_eventually(
+      "three stand behind it",
+      [&] { return addresses().size() == 3 && addresses() == pod_ips() && in_slices() == pod_ips(); }, 20s);
+  BOOST_TEST(get("endpoints web", "{.subsets[*].ports[*].port}") == "8080");
+  BOOST_TEST(get("endpoints web", "{.metadata.labels.team}") == "a");
+  BOOST_TEST(get("endpoints web", "{.subsets[0].addresses[0].targetRef.kind}") == "Pod");
+  BOOST_TEST(words(get("endpointslices -l kubernetes.io/service-name=web", "{.items[*].metadata.name}")).size() == 1);
+  must({"scale", "rc", "web", "--replicas=1"});
+  require_eventually(
+      "one stands behind it", [&] { return addresses().size() == 1 && in_slices() == addresses(); }, 20s);
+  must({"delete", "service", "web"});
+  require_eventually("both go with the Service", [&] {
+    return get("endpoints web", "{.metadata.name}").empty() &&
+           get("endpointslices -l kubernetes.io/service-name=web", "{.items[*].metadata.name}").empty();
+  });
+}
+
+BOOST_FIXTURE_TEST_CASE(a_namespace_goes_with_all_that_is_in_it, Cluster) {
+  start_nodes({"n1"});
+  must({"create", "namespace", "doomed"});
+  require_eventually("it has its account",
+                     [&] { return get("serviceaccount -n doomed default", "{.metadata.name}") == "default"; });
+  must({"create", "configmap", "-n", "doomed", "plain", "--from-literal=a=b"});
+  apply(R"(
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: held, namespace: doomed, finalizers: [example.com/mine]}
+)");
+  must({"run", "-n", "doomed", "pod", "--image=busybox"});
+  require_eventually("its Pod runs", [&] { return get("pod -n doomed pod", "{.status.phase}") == "Running"; }, 20s);
+  must({"delete", "namespace", "doomed", "--wait=false"});
+  require_eventually(
+      "it says what remains",
+      [&] {
+        return get("namespace doomed", "{.status.conditions[?(@.type==\"NamespaceFinalizersRemaining\")].message}") ==
+               "Some content in the namespace has finalizers remaining: example.com/mine in 1 resource instances";
+      },
+      20s);
+  BOOST_TEST(get("namespace doomed", "{.status.phase}") == "Terminating");
+  BOOST_TEST(get("namespace doomed", "{.status.conditions[?(@.type==\"NamespaceContentRemaining\")].message}") ==
+             "Some resources are remaining: configmaps. has 1 resource instances");
+  BOOST_TEST(get("pod -n doomed pod", "{.metadata.name}").empty());
+  BOOST_TEST(get("configmap -n doomed plain", "{.metadata.name}").empty());
+  must({"patch", "configmap", "-n", "doomed", "held", "--type=merge", "-p", R"({"metadata":{"finalizers":null}})"});
+  require_eventually("it is gone", [&] { return get("namespace doomed", "{.metadata.name}").empty(); }, 40s);
+}
+
+BOOST_FIXTURE_TEST_CASE(owners_go_in_each_of_the_three_ways, Cluster) {
+  start_nodes({"n1"});
+  for (const char* name : {"back", "fore", "orphan"}) controller(name, 2);
+  for (const char* name : {"back", "fore", "orphan"}) {
+    require_eventually(name, [&] { return has_replicas(name, 2); }, 20s);
+  }
+  must({"delete", "rc", "back", "--cascade=background"});
+  require_eventually("its Pods follow", [&] { return pods("app=back").empty(); }, 20s);
+  must({"delete", "rc", "fore", "--cascade=foreground"});  // waits
+  BOOST_TEST(pods("app=fore").empty());
+  const auto kept = pods("app=orphan");
+  must({"delete", "rc", "orphan", "--cascade=orphan"});
+  require_eventually("its Pods are free",
+                     [&] { return get("pods -l app=orphan", "{.items[*].metadata.ownerReferences[*].name}").empty(); });
+  std::this_thread::sleep_for(1s);
+  BOOST_TEST(pods("app=orphan") == kept);
+
+  // An owner that never was, one of another namespace, and one by another uid.
+  must({"create", "namespace", "other"});
+  apply(R"(
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: far, namespace: other}
+)");
+  const std::string uid = get("configmap -n other far", "{.metadata.uid}");
+  for (const auto& [name, owner] :
+       {std::pair<std::string, std::string>{"never", "00000000-0000-4000-8000-000000000000"},
+        std::pair<std::string, std::string>{"across", uid}}) {
+    apply(fmt::format(R"(
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: {}, ownerReferences: [{{apiVersion: v1, kind: ConfigMap, name: far, uid: {}}}]}}
+)",
+                      name, owner));
+    require_eventually(name, [&] { return get("configmap " + name, "{.metadata.name}").empty(); });
+  }
+  BOOST_TEST(get("configmap -n other far", "{.metadata.name}") == "far");
+}
+
+BOOST_FIXTURE_TEST_CASE(a_silent_node_loses_its_pods_to_others_and_comes_back, Cluster) {
+  const pid_t first = start_nodes({"--first", "1", "n1"});
+  start_nodes({"--first", "2", "n2"});
+  // One that somebody wrote by hand, which nobody has seen alive.
+  apply("apiVersion: v1\nkind: Node\nmetadata: {name: paper}\n");
+  controller("web", 6);
+  require_eventually("all are ready", [&] { return has_replicas("web", 6); }, 20s);
+  const auto on = [&](const std::string& node) {
+    return words(get("pods --field-selector spec.nodeName=" + node,
+                     "{.items[?(@.status.phase==\"Running\")].metadata.name}"))
+        .size();
+  };
+  BOOST_TEST(on("n1") == 3);
+  BOOST_TEST(on("paper") == 0);
+  const auto cidr = [&](const std::string& node) { return get("node " + node, "{.spec.podCIDR}"); };
+  BOOST_TEST((std::set<std::string>{cidr("n1"), cidr("n2"), cidr("paper")}.size()) == 3);
+  BOOST_TEST(cidr("n1").starts_with("10.244."));
+
+  ::kill(first, SIGKILL);
+  require_eventually("it is Unknown", [&] { return ready("n1") == "Unknown"; }, 15s);
+  BOOST_TEST(get("node n1", "{.status.conditions[?(@.type==\"Ready\")].message}") ==
+             "Kubelet stopped posting node status.");
+  require_eventually("it is tainted", [&] {
+    const auto taints = get("node n1", "{.spec.taints[*].key}:{.spec.taints[*].effect}");
+    return taints == "node.kubernetes.io/unreachable node.kubernetes.io/unreachable:NoExecute NoSchedule" ||
+           taints == "node.kubernetes.io/unreachable node.kubernetes.io/unreachable:NoSchedule NoExecute";
+  });
+  require_eventually("its Pods are replaced elsewhere", [&] { return on("n2") == 6 && has_replicas("web", 6); }, 30s);
+  BOOST_TEST(ready("n2") == "True");
+  require_eventually("the paper one is Unknown", [&] { return ready("paper") == "Unknown"; }, 15s);
+  BOOST_TEST(get("node paper", "{.status.conditions[?(@.type==\"Ready\")].reason}") == "NodeStatusNeverUpdated");
+
+  start_nodes({"--first", "1", "n1"});
+  require_eventually(
+      "it is back", [&] { return ready("n1") == "True" && get("node n1", "{.spec.taints}").empty(); }, 15s);
+  must({"scale", "rc", "web", "--replicas=12"});
+  require_eventually("it gets Pods again", [&] { return has_replicas("web", 12) && on("n1") > 0; }, 20s);
+
+  // A node that is gone takes its Pods' objects with it in the end; its name gets another CIDR or its own.
+  must({"cordon", "n1"});
+  must({"delete", "node", "paper"});
+  require_eventually("paper is gone", [&] { return get("node paper", "{.metadata.name}").empty(); });
+}
+
+BOOST_FIXTURE_TEST_CASE(no_pod_is_lost_when_the_master_was_away, Cluster) {
+  start_nodes({"n1", "n2"});
+  controller("web", 4);
+  require_eventually("all are ready", [&] { return has_replicas("web", 4); }, 20s);
+  const auto before = pods("app=web");
+  // Away for longer than the grace: no node could be heard.
+  ::kill(master, SIGKILL);
+  std::this_thread::sleep_for(8s);
+  start_master();
+  std::this_thread::sleep_for(4s);
+  BOOST_TEST(ready("n1") == "True");
+  BOOST_TEST(pods("app=web") == before);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_pod_that_fits_nowhere_says_why_and_goes_as_soon_as_it_can, Cluster) {
+  apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: big}
+spec:
+  nodeSelector: {disk: fast}
+  containers: [{name: main, image: busybox, resources: {requests: {cpu: "3"}}}]
+)");
+  require_eventually("no nodes", [&] { return scheduled_message("big") == "no nodes available to schedule pods"; });
+  start_nodes({"--first", "1", "--cpu", "2", "n1"});
+  start_nodes({"--first", "2", "--cpu", "4", "n2"});
+  require_eventually(
+      "neither has the label",
+      [&] {
+        return scheduled_message("big") ==
+               "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes "
+               "are "
+               "available: 2 Preemption is not helpful for scheduling.";
+      },
+      15s);
+  must({"taint", "node", "n2", "key=value:NoSchedule"});
+  must({"label", "node", "n1", "n2", "disk=fast"});
+  require_eventually("one is too small, one is tainted", [&] {
+    return scheduled_message("big") ==
+           "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {key: value}. preemption: 0/2 "
+           "nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for "
+           "scheduling.";
+  });
+  BOOST_TEST(get("pod big", "{.status.conditions[?(@.type==\"PodScheduled\")].reason}") == "Unschedulable");
+  require_eventually("an Event says so", [&] {
+    return must({"get", "events", "--field-selector", "involvedObject.name=big"}).find("FailedScheduling") !=
+           std::string::npos;
+  });
+  must({"taint", "node", "n2", "key-"});
+  require_eventually("it runs", [&] { return get("pod big", "{.status.phase}") == "Running"; });
+  BOOST_TEST(get("pod big", "{.spec.nodeName}") == "n2");
+  BOOST_TEST(must({"describe", "pod", "big"}).find("Successfully assigned default/big to n2") != std::string::npos);
+
+  // Named by hand, and one of another scheduler's: neither is touched.
+  apply(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: placed}
+spec: {nodeName: n1, containers: [{name: main, image: busybox, resources: {requests: {cpu: "100"}}}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: others}
+spec: {schedulerName: mine, containers: [{name: main, image: busybox}]}
+)");
+  require_eventually("placed runs", [&] { return get("pod placed", "{.status.phase}") == "Running"; });
+  BOOST_TEST(get("pod others", "{.spec.nodeName}").empty());
+  BOOST_TEST(get("pod others", "{.status.conditions}").empty());
+}
+
+BOOST_FIXTURE_TEST_CASE(a_thousand_pods_find_their_nodes, Cluster) {
+  const auto pods_there = [&] { return words(get("pods", "{.items[*].metadata.name}")).size(); };
+  const auto scheduled = [&] {
+    const std::string metrics = raw("/metrics");
+    const std::string name = "scheduler_schedule_attempts_total{result=\"scheduled\"} ";
+    const size_t at = metrics.find(name);
+    return at == std::string::npos ? 0.0 : std::strtod(metrics.c_str() + at + name.size(), nullptr);
+  };
+  controller("many", 1000);
+  require_eventually("a thousand wait", [&] { return pods_there() == 1000; }, 60s);
+  require_eventually(
+      "each says so",
+      [&] {
+        const auto said = get("pods", "{.items[*].status.conditions[0].message}");
+        size_t count = 0;
+        for (size_t at = 0; (at = said.find("no nodes available", at)) != std::string::npos; ++at) ++count;
+        return count == 1000;
+      },
+      60s);
+  std::vector<std::string> arguments = {"--quiet-pods", "--cpu", "1000"};
+  for (int i = 0; i < 10; ++i) arguments.push_back(fmt::format("n{}", i));
+  start_nodes(arguments);
+  std::optional<std::chrono::steady_clock::time_point> began;
+  require_eventually(
+      "all are bound",
+      [&] {
+        const double count = scheduled();
+        if (count > 0 && !began) began = std::chrono::steady_clock::now();
+        return count == 1000;
+      },
+      60s);
+  const auto took = std::chrono::duration<double>(std::chrono::steady_clock::now() - *began).count();
+  BOOST_TEST_MESSAGE(fmt::format("1000 Pods that waited were bound within {:.2f} s of the first that was seen", took));
+  std::map<std::string, int> counts;
+  for (const std::string& node : words(get("pods", "{.items[*].spec.nodeName}"))) ++counts[node];
+  for (const auto& [node, count] : counts) BOOST_TEST(count > 50, node << " has " << count);
+  BOOST_TEST(get("rc many", "{.status.replicas}") == "1000");
+}
+
+BOOST_FIXTURE_TEST_CASE(of_several_managers_one_acts_and_when_it_is_killed_nothing_is_made_twice, Apart) {
+  const auto holder = [&] { return get("lease -n kube-system kube-controller-manager", "{.spec.holderIdentity}"); };
+  const pid_t c1 = start_component("controllers", "c1");
+  require_eventually("the first leads", [&] { return !holder().empty(); }, 20s);
+  const std::string first = holder();
+  start_component("controllers", "c2");
+  // Every Pod that ever appears is written down.
+  background(
+      {"kubectl", "--kubeconfig", kubeconfig().string(), "get", "pods", "-w", "--output-watch-events", "--no-headers"},
+      directory() / "watch.log");
+  std::this_thread::sleep_for(3s);
+  BOOST_TEST(holder() == first);
+  controller("web", 600);
+  require_eventually("it is in the midst of its work", [&] { return pods("app=web").size() > 1; });
+  ::kill(c1, SIGKILL);
+  require_eventually("the other leads", [&] { return !holder().empty() && holder() != first; }, 40s);
+  BOOST_TEST(get("lease -n kube-system kube-controller-manager", "{.spec.leaseTransitions}") == "1");
+  require_eventually("all are there", [&] { return get("rc web", "{.status.replicas}") == "600"; }, 30s);
+  std::this_thread::sleep_for(2s);
+  BOOST_TEST(pods("app=web").size() == 600);
+  const std::string added = shell("grep -c '^ADDED  *web-' " + (directory() / "watch.log").string()).out;
+  BOOST_TEST(added == "600\n");
+
+  // One that ends in good order is followed at once.
+  const pid_t c3 = start_component("controllers", "c3");
+  std::this_thread::sleep_for(1s);
+  const std::string second = holder();
+  shell("for p in $(pgrep -f 'data-dir " + (directory() / "c2").string() + " '); do kill -TERM $p; done");
+  require_eventually("the third leads", [&] { return !holder().empty() && holder() != second; }, 8s);
+  must({"scale", "rc", "web", "--replicas=10"});
+  require_eventually("it acts", [&] { return pods("app=web").size() == 10; }, 20s);
+  BOOST_TEST(c3 > 0);
+}
