@@ -7,7 +7,7 @@ using namespace keelson::apiserver;
 
 namespace {
 
-http::Request request(std::vector<std::string> segments, std::string authorization = {}) {
+http::Request showing(std::vector<std::string> segments, std::string authorization = {}) {
   http::Request head;
   head.method = "GET";
   head.segments = std::move(segments);
@@ -20,7 +20,7 @@ const std::vector<std::string> kPods = {"api", "v1", "pods"};
 
 BOOST_AUTO_TEST_CASE(a_certificate_names_the_user_and_its_groups) {
   Credentials credentials;
-  auto head = request(kPods);
+  auto head = showing(kPods);
   head.certificate = {.common_name = "jane", .organizations = {"dev", "ops"}};
   const auto user = credentials.authenticate(head);
   BOOST_REQUIRE(user);
@@ -30,20 +30,20 @@ BOOST_AUTO_TEST_CASE(a_certificate_names_the_user_and_its_groups) {
 
 BOOST_AUTO_TEST_CASE(without_credentials_only_what_probes_need_is_open) {
   Credentials credentials;
-  BOOST_TEST(!credentials.authenticate(request(kPods)));
-  BOOST_TEST(!credentials.authenticate(request({})));
-  BOOST_TEST(!credentials.authenticate(request({"metrics"})));
-  BOOST_TEST(!credentials.authenticate(request({"version", "x"})));
+  BOOST_TEST(!credentials.authenticate(showing(kPods)));
+  BOOST_TEST(!credentials.authenticate(showing({})));
+  BOOST_TEST(!credentials.authenticate(showing({"metrics"})));
+  BOOST_TEST(!credentials.authenticate(showing({"version", "x"})));
   for (const char* open : {"healthz", "livez", "readyz", "version"}) {
-    const auto user = credentials.authenticate(request({open}));
+    const auto user = credentials.authenticate(showing({open}));
     BOOST_REQUIRE(user);
     BOOST_TEST(user->name == "system:anonymous");
     BOOST_TEST(!user->in_group("system:authenticated"));
   }
-  auto post = request({"healthz"});
+  auto post = showing({"healthz"});
   post.method = "POST";
   BOOST_TEST(!credentials.authenticate(post));
-  auto nameless = request(kPods);
+  auto nameless = showing(kPods);
   nameless.certificate = {.common_name = "", .organizations = {"system:masters"}};
   BOOST_TEST(!credentials.authenticate(nameless));
 }
@@ -58,19 +58,19 @@ BOOST_AUTO_TEST_CASE(tokens_of_the_file_are_read_as_kubernetes_reads_them) {
       "\"g,h\",\"o\"\"neil\",3,one,two\n",
       "tokens.csv");
   BOOST_REQUIRE_MESSAGE(read, read.error().message);
-  auto user = credentials.authenticate(request(kPods, "Bearer abc"));
+  auto user = credentials.authenticate(showing(kPods, "Bearer abc"));
   BOOST_REQUIRE(user);
   BOOST_TEST(user->name == "jane");
   BOOST_TEST((user->groups == std::vector<std::string>{"dev", "ops", "system:authenticated"}));
-  BOOST_TEST(credentials.authenticate(request(kPods, "bearer  def "))->name == "joe");
-  user = credentials.authenticate(request(kPods, "Bearer g,h"));
+  BOOST_TEST(credentials.authenticate(showing(kPods, "bearer  def "))->name == "joe");
+  user = credentials.authenticate(showing(kPods, "Bearer g,h"));
   BOOST_REQUIRE(user);
   BOOST_TEST(user->name == "o\"neil");
   BOOST_TEST(user->in_group("two"));
   // A wrong token is not nobody: it is refused, also where nobody would be let in.
   for (const char* wrong : {"Bearer ab", "Bearer abcd", "Bearer", "Bearer ", "Basic abc", "abc"}) {
-    BOOST_TEST(!credentials.authenticate(request(kPods, wrong)), wrong);
-    BOOST_TEST(!credentials.authenticate(request({"healthz"}, wrong)), wrong);
+    BOOST_TEST(!credentials.authenticate(showing(kPods, wrong)), wrong);
+    BOOST_TEST(!credentials.authenticate(showing({"healthz"}, wrong)), wrong);
   }
 }
 
@@ -86,9 +86,9 @@ BOOST_AUTO_TEST_CASE(a_token_file_that_is_wrong_changes_nothing_and_says_where) 
     BOOST_REQUIRE(!read);
     BOOST_TEST(read.error().message.starts_with(where), read.error().message);
   }
-  BOOST_TEST(credentials.authenticate(request(kPods, "Bearer abc")).has_value());
+  BOOST_TEST(credentials.authenticate(showing(kPods, "Bearer abc")).has_value());
   BOOST_REQUIRE(credentials.read_token_file("", "t"));
-  BOOST_TEST(!credentials.authenticate(request(kPods, "Bearer abc")));
+  BOOST_TEST(!credentials.authenticate(showing(kPods, "Bearer abc")));
 }
 
 BOOST_AUTO_TEST_CASE(tokens_of_components_are_all_different_and_outlive_the_file) {
@@ -99,6 +99,6 @@ BOOST_AUTO_TEST_CASE(tokens_of_components_are_all_different_and_outlive_the_file
   BOOST_TEST(one->size() == 64U);
   BOOST_TEST(*one != *two);
   BOOST_REQUIRE(credentials.read_token_file("", "t"));
-  BOOST_TEST(credentials.authenticate(request(kPods, "Bearer " + *one))->name == "system:kube-scheduler");
-  BOOST_TEST(credentials.authenticate(request(kPods, "Bearer " + *two))->name == "system:kube-controller-manager");
+  BOOST_TEST(credentials.authenticate(showing(kPods, "Bearer " + *one))->name == "system:kube-scheduler");
+  BOOST_TEST(credentials.authenticate(showing(kPods, "Bearer " + *two))->name == "system:kube-controller-manager");
 }
