@@ -98,6 +98,7 @@ walk "guide: edit, and the Pod is replaced" 'uid() { keelsonctl pods hello -o js
   for ((i = 0; i < 100; i++)); do [[ $(uid) != "$before" ]] && exit 0; sleep 0.1; done; exit 1'
 walk "guide: remove it, and the Pod stops" 'rm /etc/keelson/manifests/hello.yaml
   for ((i = 0; i < 400; i++)); do [[ -z $(keelsonctl pods 2>/dev/null) ]] && exit 0; sleep 0.1; done; exit 1'
-for manifest in $(find manifests -type f); do walk "$manifest" "keelsonctl validate -q $repository/$manifest"; done
+# What a master takes (the guestbook) is the cluster layer's.
+for manifest in $(find manifests -type f ! -path '*/guestbook/*'); do walk "$manifest" "keelsonctl validate -q $repository/$manifest"; done
 walk "README: drain" "keelsonctl drain"
 [[ -z $(ls -A /sys/fs/bpf/keelson 2>/dev/null) && ! -e $KEELSON_CGROUP/pods ]]
