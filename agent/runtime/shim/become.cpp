@@ -113,8 +113,7 @@ void child_fail(int control, int error_number, const char* format, ...) {
   if (size < 0) size = 0;
   if (static_cast<size_t>(size) >= sizeof text) size = sizeof text - 1;
   if (error_number != 0 && static_cast<size_t>(size) < sizeof text - 1) {
-    const char* reason = strerror(error_number);
-    const int more = snprintf(text + size, sizeof text - size, ": %s", reason != nullptr ? reason : "unknown error");
+    const int more = snprintf(text + size, sizeof text - size, ": %s", strerror(error_number));
     if (more > 0) size += more;
     if (static_cast<size_t>(size) >= sizeof text) size = sizeof text - 1;
   }

@@ -116,10 +116,9 @@ void flush(LogFile& log) {
   if (log.dropped > 0) {
     char marker[256];
     write_stamp(marker);
-    const char* reason = strerror(log.drop_error);
-    const int size = snprintf(
-        marker + kStampSize, sizeof marker - kStampSize, " stderr F keelson: %llu lines of this log were dropped: %s\n",
-        static_cast<unsigned long long>(log.dropped), reason != nullptr ? reason : "unknown error");
+    const int size = snprintf(marker + kStampSize, sizeof marker - kStampSize,
+                              " stderr F keelson: %llu lines of this log were dropped: %s\n",
+                              static_cast<unsigned long long>(log.dropped), strerror(log.drop_error));
     if (write_whole(log, marker, kStampSize + static_cast<size_t>(size))) log.dropped = 0;
   }
   if (log.dropped > 0 || !write_whole(log, batch, batch_size)) log.dropped += batch_lines;
