@@ -101,6 +101,7 @@ struct Cluster::Impl {
     if (!old || old->metadata.uid != now->metadata.uid || marked) {
       report(*now);
     } else if (const auto* here = local_of(*now); here != nullptr && !agrees(said_of(*now, *here), now->status)) {
+      report(*now);
       statuses.say_again(name_of(*now));
     }
     look_soon();
@@ -128,6 +129,7 @@ struct Cluster::Impl {
     if (here.stopping && !pod.metadata.deletion_timestamp && !api::is_mirror(pod) &&
         (status.phase == "Succeeded" || status.phase == "Failed") && status.reason.empty())
       status.phase = pod.status.phase.empty() ? "Pending" : pod.status.phase;
+    open_gates(status, pod);
     keep_transition_times(status, pod.status);
     return status;
   }
@@ -244,7 +246,6 @@ struct Cluster::Impl {
   std::unique_ptr<Services> services;
   std::unique_ptr<Slices> slices;
   std::map<Name, Local> local;
-  std::string node_uid;
   bool recovered = false;
   bool looking = false, telling_services = false;
   host::Timer look_timer, services_timer, again;
@@ -264,10 +265,16 @@ std::unique_ptr<Cluster> Cluster::create(apiclient::Client& client, Settings set
 void Cluster::pod_changed(const api::Pod& pod) {
   const Name name{pod.metadata.namespace_, pod.metadata.name};
   auto& here = impl_->local[name];
+  // One that is over has no network any more; the API goes on saying which address it had.
+  auto ips = here.uid == pod.metadata.uid ? std::move(here.status.pod_ips) : std::vector<api::PodIP>();
   here = {.uid = pod.metadata.uid,
           .is_static = api::is_static(pod),
           .stopping = pod.metadata.deletion_timestamp.has_value(),
           .status = pod.status};
+  if (api::is_over(pod) && pod.status.pod_ips.empty() && !ips.empty()) {
+    here.status.pod_ip = ips.front().ip;
+    here.status.pod_ips = std::move(ips);
+  }
   if (const auto api_pod = impl_->api_pod_of(name, here)) impl_->report(*api_pod);
 }
 

@@ -3,6 +3,11 @@
 #include "host/log.h"
 
 namespace keelson::cluster {
+namespace {
+
+constexpr auto kAfterDeletion = std::chrono::seconds(1);
+
+}  // namespace
 
 void MirrorWriter::want(std::vector<api::Pod> pods, bool complete, Owner node) {
   pods_ = std::move(pods);
@@ -23,8 +28,21 @@ void MirrorWriter::look(const std::vector<PodPtr>& present) {
   std::erase_if(creations_, [this](const auto& entry) { return !missing_.contains(entry.first); });
   for (const auto& [name, mirror] : missing_) {
     const auto known = creations_.find(name);
-    if (known == creations_.end() || (!known->second.busy && !known->second.timer.armed())) create(mirror);
+    if (known != creations_.end() && (known->second.busy || known->second.timer.armed())) continue;
+    if (present_.contains(name)) {
+      create_later(name, kAfterDeletion);
+    } else {
+      create(mirror);
+    }
   }
+  present_.clear();
+  for (const auto& mirror : present) present_.emplace(mirror->metadata.namespace_, mirror->metadata.name);
+}
+
+void MirrorWriter::create_later(const Name& name, host::Duration delay) {
+  creations_[name].timer = client_.loop().after(delay, [this, name] {
+    if (const auto wanted = missing_.find(name); wanted != missing_.end()) create(wanted->second);
+  });
 }
 
 void MirrorWriter::create(const api::Pod& mirror) {
@@ -39,9 +57,7 @@ void MirrorWriter::create(const api::Pod& mirror) {
       creation.failure = outcome.error().message;
       host::log_warning("mirror pod {}/{}: {}, trying again", name.first, name.second, creation.failure);
     }
-    creation.timer = client_.loop().after(creation.retry.failed(), [this, name] {
-      if (const auto wanted = missing_.find(name); wanted != missing_.end()) create(wanted->second);
-    });
+    create_later(name, creation.retry.failed());
   });
 }
 

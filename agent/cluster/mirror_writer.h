@@ -1,9 +1,11 @@
 #pragma once
 // Carries out what plan_mirrors() says: creates mirror Pods, and has those that nobody
-// wants deleted. What fails (an unknown namespace, an API server that is away) is tried
-// again, ever later. Loop's thread.
+// wants deleted. One that somebody has deleted comes back a second later: `kubectl delete`
+// looks whether it has gone, and would take the new one for the old. What fails (an unknown
+// namespace, an API server that is away) is tried again, ever later. Loop's thread.
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +37,7 @@ class MirrorWriter {
   };
   using Name = std::pair<std::string, std::string>;  // namespace, name
   void create(const api::Pod& mirror);
+  void create_later(const Name& name, host::Duration delay);
 
   apiclient::Client& client_;
   PodWriter& writer_;
@@ -43,6 +46,7 @@ class MirrorWriter {
   Owner node_;
   std::map<Name, Creation> creations_;  // under way, or waiting for the next try
   std::map<Name, api::Pod> missing_;
+  std::set<Name> present_;  // at the last look
 };
 
 }  // namespace keelson::cluster

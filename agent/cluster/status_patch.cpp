@@ -57,6 +57,20 @@ bool agrees(const api::PodStatus& said, const api::PodStatus& known) {
          });
 }
 
+void open_gates(api::PodStatus& status, const api::Pod& known) {
+  const auto ready = std::ranges::find(status.conditions, "Ready", &api::PodCondition::type);
+  if (ready == status.conditions.end() || ready->reason != "ReadinessGatesNotReady") return;
+  const bool open = std::ranges::all_of(known.spec.readiness_gates, [&](const auto& gate) {
+    return std::ranges::any_of(known.status.conditions, [&](const api::PodCondition& condition) {
+      return condition.type == gate.condition_type && condition.status == "True";
+    });
+  });
+  if (!open) return;
+  ready->status = "True";
+  ready->reason.clear();
+  ready->message.clear();
+}
+
 void keep_transition_times(api::PodStatus& status, const api::PodStatus& known) {
   for (auto& condition : status.conditions) {
     const auto old = std::ranges::find(known.conditions, condition.type, &api::PodCondition::type);

@@ -15,6 +15,10 @@ std::string status_patch(const std::string& uid, const api::PodStatus& status);
 // Whether the API believes what is the node's to say, as far as others are known to write it.
 bool agrees(const api::PodStatus& said, const api::PodStatus& known);
 
+// Readiness gates are for others to open: a Pod that waits for them alone is Ready when
+// `known` has them all.
+void open_gates(api::PodStatus& status, const api::Pod& known);
+
 // A condition that is as the API knows it keeps the time of its last transition there:
 // an agent that has been restarted has not seen it.
 void keep_transition_times(api::PodStatus& status, const api::PodStatus& known);

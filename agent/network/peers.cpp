@@ -41,7 +41,10 @@ PeerRoutes routes_to(const std::vector<Peer>& peers, const Networks& own, const 
       const auto clashes = [&](const std::vector<api::Cidr>& networks) {
         return std::ranges::any_of(networks, [&](const auto& one) { return one.overlaps(cidr); });
       };
-      if (clashes(own.pods) || clashes(own.services)) {
+      // A Node object that names the host's own network must not cut the host off.
+      const bool hosts = std::ranges::any_of(
+          host.addresses, [&](const auto& one) { return api::Cidr::around(one.address, one.prefix).overlaps(cidr); });
+      if (hosts || clashes(own.pods) || clashes(own.services)) {
         result.problems.push_back(fmt::format("node {}: its pod CIDR {} overlaps this node's networks: no route to it",
                                               peer.name, cidr.to_string()));
         continue;

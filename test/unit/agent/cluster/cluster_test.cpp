@@ -94,6 +94,30 @@ BOOST_AUTO_TEST_CASE(a_condition_that_stays_keeps_the_time_that_the_api_knows) {
   BOOST_TEST(now.conditions[0].last_transition_time->seconds == 99);
 }
 
+BOOST_AUTO_TEST_CASE(a_gate_that_others_have_opened_lets_a_pod_be_ready) {
+  auto known = pod("web");
+  known.spec.readiness_gates = {{"example.com/gate"}};
+  api::PodCondition ready;
+  ready.type = "Ready";
+  ready.status = "False";
+  ready.reason = "ReadinessGatesNotReady";
+  api::PodStatus status;
+  status.conditions = {ready};
+  open_gates(status, known);
+  BOOST_TEST(status.conditions[0].status == "False");
+  api::PodCondition gate;
+  gate.type = "example.com/gate";
+  gate.status = "True";
+  known.status.conditions = {gate};
+  open_gates(status, known);
+  BOOST_TEST(status.conditions[0].status == "True");
+  BOOST_TEST(status.conditions[0].reason == "");
+  status.conditions = {ready};
+  status.conditions[0].reason = "ContainersNotReady";
+  open_gates(status, known);
+  BOOST_TEST(status.conditions[0].status == "False");
+}
+
 BOOST_AUTO_TEST_CASE(what_others_write_over_is_noticed) {
   api::PodCondition ready;
   ready.type = "Ready";

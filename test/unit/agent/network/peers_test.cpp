@@ -51,6 +51,9 @@ BOOST_AUTO_TEST_CASE(each_family_goes_by_the_peers_address_of_that_family) {
 BOOST_AUTO_TEST_CASE(a_peer_that_claims_what_is_ours_gets_no_route) {
   BOOST_TEST(routes({peer("evil", {cidr("10.244.0.128/25")}, {ip("192.0.2.11")})}).wanted.empty());
   BOOST_TEST(routes({peer("evil", {cidr("10.96.3.0/24")}, {ip("192.0.2.11")})}).wanted.empty());
+  BOOST_TEST(routes({peer("evil", {cidr("192.0.2.0/25")}, {ip("192.0.2.11")})}).wanted.empty());
+  BOOST_TEST(
+      routes({peer("evil", {cidr("0.0.0.0/0"), cidr("::/0")}, {ip("192.0.2.11"), ip("fd00:2::11")})}).wanted.empty());
   BOOST_TEST(routes({peer("me", {cidr("10.244.7.0/24")}, {ip("192.0.2.10")})}).wanted.empty());
   BOOST_TEST(routes({peer("evil", {cidr("10.244.0.128/25")}, {ip("192.0.2.11")})}).problems.size() == 1u);
 }

@@ -288,6 +288,9 @@ BOOST_FIXTURE_TEST_CASE(what_a_cluster_acts_on_is_no_warning_there, Fixture) {
   BOOST_TEST(ledger.problems().empty());
   BOOST_TEST(!api::is_static(first_pod()));
   speak("apiserver", {});
+  speak("etcd", {{"/registry/hosts/node1/pods/default/a", text}});
+  BOOST_TEST(ledger.problems().empty());
+  speak("etcd", {});
   speak("file", {{"a.yaml", text}});
   BOOST_TEST(ledger.problems().size() == 2u);
   BOOST_TEST(api::is_static(first_pod()));
