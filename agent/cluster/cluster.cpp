@@ -55,7 +55,7 @@ struct Cluster::Impl {
     mine.field_selector = "spec.nodeName=" + settings.node_name;
     pods =
         std::make_unique<Pods>(client, mine,
-                               Pods::Handlers{.synced = [this] { look_soon(); },
+                               Pods::Handlers{.synced = [this] { heard_all(); },
                                               .changed = [this](const auto& old, const auto& now) { seen(old, now); },
                                               .deleted = [this](const auto& old) { unseen(old); },
                                               .failed = [this](const auto& failure) { failed(failure); }});
@@ -92,6 +92,12 @@ struct Cluster::Impl {
   void failed(const apiclient::Failure& failure) { listener.unreachable(failure.error()); }
 
   // --- the API's Pods
+
+  // What happened while there was nobody to tell.
+  void heard_all() {
+    pods->each([this](const Pods::Ptr& pod) { report(*pod); });
+    look_soon();
+  }
 
   void seen(const Pods::Ptr& old, const Pods::Ptr& now) {
     if (old && old->metadata.uid != now->metadata.uid) statuses.forget(name_of(*old));
