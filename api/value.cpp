@@ -167,7 +167,7 @@ std::optional<int64_t> read_microseconds(std::string_view text) {
                                          std::chrono::day(static_cast<unsigned>(*day))};
   if (!date.ok()) return std::nullopt;
   const int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-  const int64_t seconds = days * 86'400 + *hour * 3'600 + *minute * 60 + *second + *offset;
+  const int64_t seconds = days * 86'400 + int64_t{*hour} * 3'600 + int64_t{*minute} * 60 + *second + *offset;
   return seconds * 1'000'000 + micros;
 }
 

@@ -83,7 +83,7 @@ void Client::Impl::send(const std::shared_ptr<Call>& call) {
   if (call->repeatable && endpoints > 1) left = std::min(left, std::max(deadline / 2, milliseconds(1)));
   Request request = call->request;
   transport->call(call->endpoint, std::move(request), std::max(left, milliseconds(1)),
-                  [weak = weak_from_this(), loop = &loop, call](CallResult result) mutable {
+                  [weak = weak_from_this(), loop = &loop, call = call](CallResult result) mutable {
                     // post() wants it copyable. The call moves along, so that it ends on the loop's thread.
                     auto shared = std::make_shared<CallResult>(std::move(result));
                     loop->post([weak, call = std::move(call), shared] {
@@ -122,14 +122,12 @@ void Client::remove(Delete request, Done<DeleteAnswer> done) {
   impl_->typed_call(std::move(request), false, std::move(done));
 }
 void Client::txn(Txn request, Done<TxnAnswer> done) { impl_->typed_call(std::move(request), false, std::move(done)); }
-void Client::compact(Compact request, Done<CompactAnswer> done) {
-  impl_->typed_call(std::move(request), false, std::move(done));
-}
+void Client::compact(Compact request, Done<CompactAnswer> done) { impl_->typed_call(request, false, std::move(done)); }
 void Client::grant(LeaseGrant request, Done<LeaseGrantAnswer> done) {
-  impl_->typed_call(std::move(request), false, std::move(done));
+  impl_->typed_call(request, false, std::move(done));
 }
 void Client::revoke(LeaseRevoke request, Done<LeaseRevokeAnswer> done) {
-  impl_->typed_call(std::move(request), false, std::move(done));
+  impl_->typed_call(request, false, std::move(done));
 }
 
 // ---- lists ---------------------------------------------------------------------------

@@ -147,7 +147,7 @@ TxnAnswer from_pb(pb::TxnResponse&& in) {
   return out;
 }
 
-pb::CompactionRequest to_pb(Compact&& request) {
+pb::CompactionRequest to_pb(const Compact& request) {
   pb::CompactionRequest out;
   out.set_revision(request.revision);
   out.set_physical(true);
@@ -155,7 +155,7 @@ pb::CompactionRequest to_pb(Compact&& request) {
 }
 CompactAnswer from_pb(pb::CompactionResponse&&) { return {}; }
 
-pb::LeaseGrantRequest to_pb(LeaseGrant&& request) {
+pb::LeaseGrantRequest to_pb(const LeaseGrant& request) {
   pb::LeaseGrantRequest out;
   out.set_ttl(request.ttl_seconds);
   out.set_id(request.id);
@@ -163,7 +163,7 @@ pb::LeaseGrantRequest to_pb(LeaseGrant&& request) {
 }
 LeaseGrantAnswer from_pb(pb::LeaseGrantResponse&& in) { return {.id = in.id(), .ttl_seconds = in.ttl()}; }
 
-pb::LeaseRevokeRequest to_pb(LeaseRevoke&& request) {
+pb::LeaseRevokeRequest to_pb(const LeaseRevoke& request) {
   pb::LeaseRevokeRequest out;
   out.set_id(request.id);
   return out;
@@ -557,18 +557,14 @@ void GrpcTransport::call(size_t endpoint, Request request, milliseconds deadline
     send([&](auto* context) { return member.kv->PrepareAsyncTxn(context, to_pb(std::move(*txn)), &queue_); },
          std::type_identity<pb::TxnResponse>());
   } else if (auto* compact = std::get_if<Compact>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncCompact(context, to_pb(std::move(*compact)), &queue_); },
+    send([&](auto* context) { return member.kv->PrepareAsyncCompact(context, to_pb(*compact), &queue_); },
          std::type_identity<pb::CompactionResponse>());
   } else if (auto* grant = std::get_if<LeaseGrant>(&request)) {
-    send(
-        [&](auto* context) { return member.lease->PrepareAsyncLeaseGrant(context, to_pb(std::move(*grant)), &queue_); },
-        std::type_identity<pb::LeaseGrantResponse>());
+    send([&](auto* context) { return member.lease->PrepareAsyncLeaseGrant(context, to_pb(*grant), &queue_); },
+         std::type_identity<pb::LeaseGrantResponse>());
   } else if (auto* revoke = std::get_if<LeaseRevoke>(&request)) {
-    send(
-        [&](auto* context) {
-          return member.lease->PrepareAsyncLeaseRevoke(context, to_pb(std::move(*revoke)), &queue_);
-        },
-        std::type_identity<pb::LeaseRevokeResponse>());
+    send([&](auto* context) { return member.lease->PrepareAsyncLeaseRevoke(context, to_pb(*revoke), &queue_); },
+         std::type_identity<pb::LeaseRevokeResponse>());
   }
 }
 

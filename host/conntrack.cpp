@@ -60,7 +60,7 @@ FlowTuple tuple_of(const nlattr* nest, uint8_t& protocol) {
 
 Flow flow_of(const nlmsghdr* message) {
   Flow flow;
-  const int length = static_cast<int>(mnl_nlmsg_get_payload_len(message)) - MNL_ALIGN(sizeof(nfgenmsg));
+  const int length = static_cast<int>(mnl_nlmsg_get_payload_len(message)) - int{MNL_ALIGN(sizeof(nfgenmsg))};
   each_attribute(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)), length, [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case CTA_TUPLE_ORIG:
@@ -165,8 +165,7 @@ Result<std::vector<Flow>> Conntrack::flows(std::span<const FlowFilter> filters) 
         return sys_fail("conntrack: list", error);
       }
       auto flow = flow_of(part);
-      if (std::ranges::any_of(filters, [&](const auto& filter) { return filter.matches(flow); }))
-        found.push_back(std::move(flow));
+      if (std::ranges::any_of(filters, [&](const auto& filter) { return filter.matches(flow); })) found.push_back(flow);
     }
   }
 }

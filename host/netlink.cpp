@@ -406,7 +406,7 @@ Result<std::vector<Route>> RouteSocket::routes() {
           route.link = rtnl_route_nh_get_ifindex(hop);
           if (auto* gateway = rtnl_route_nh_get_gateway(hop)) route.gateway = to_ip(gateway);
         }
-        static_cast<std::vector<Route>*>(out)->push_back(std::move(route));
+        static_cast<std::vector<Route>*>(out)->push_back(route);
       },
       &routes);
   return routes;

@@ -66,7 +66,7 @@ constexpr int kFirstFreeFd = 64;  // the child's copies wait above the numbers i
 // parent has other threads, whose locks were copied as they stood).
 [[noreturn]] void exec_child(const SpawnOptions& options, char* const* argv, char* const* environment, pid_t parent,
                              int report) {
-  const auto fail_with = [report](int error_number) {
+  const auto fail_with = [&report](int error_number) {
     [[maybe_unused]] const auto written = ::write(report, &error_number, sizeof error_number);
     ::_exit(127);
   };

@@ -46,7 +46,7 @@ api::ContainerStateWaiting waiting(const api::Pod& pod, const ContainerPlan& pla
                                             pod.metadata.namespace_, pod.metadata.uid)};
   }
   bool initializing =
-      plan.role == Role::main && !state.initialized && state.containers.size() > 0 && !pod.spec.init_containers.empty();
+      plan.role == Role::main && !state.initialized && !state.containers.empty() && !pod.spec.init_containers.empty();
   if (container.image == Image::failed && !initializing && !over)
     return {container.image_reason, container.image_message};
   auto reason = pod.spec.init_containers.empty() ? "ContainerCreating" : "PodInitializing";

@@ -36,11 +36,11 @@ class PacketPath {
   ~PacketPath();
 
   // An id that is given anew replaces what it had. Acts with the next sync().
-  void set(uint32_t id, Backend backend) { wanted_[id] = std::move(backend); }
+  void set(uint32_t id, Backend backend) { wanted_[id] = backend; }
   void remove(uint32_t id) { wanted_.erase(id); }
   void clear() { wanted_.clear(); }
   // Flows to be deleted from conntrack, once nftables no longer leads new ones there.
-  void end_flows(host::FlowFilter filter) { ending_.push_back(std::move(filter)); }
+  void end_flows(host::FlowFilter filter) { ending_.push_back(filter); }
   // Starts what is to be done; a failure is logged and tried again.
   void sync();
   // Nothing is under way and nothing is left to do.

@@ -374,7 +374,7 @@ Status Proxy::apply(const Plan& plan) {
       if (address.is_v4() != vip.address.is_v4()) continue;
       auto here = flows;
       here.service = address;
-      packets_->end_flows(std::move(here));
+      packets_->end_flows(here);
     }
   }
   for (const auto& write : plan.backends) {

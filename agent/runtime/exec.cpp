@@ -91,7 +91,7 @@ void Runtime::Impl::exec_answered(std::shared_ptr<Exec> exec, Result<ShimMessage
   // until the container ends.
   offload(
       [this, leaf = exec->leaf, killed = exec->over] {
-        if (killed) cgroups.wait_empty(leaf, 1000);
+        if (killed) (void)cgroups.wait_empty(leaf, 1000);
         return cgroups.remove(leaf);
       },
       [](Status) {});

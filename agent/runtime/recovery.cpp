@@ -62,7 +62,7 @@ Result<std::vector<FoundPod>> Runtime::Impl::find_pods() {
       if (pod == found.end() || !pod->second.pidfd) strays.push_back(parent / name);
     }
   }
-  for (const auto& stray : strays) cgroups.kill(stray);
+  for (const auto& stray : strays) (void)cgroups.kill(stray);  // wait_empty() tells
   for (const auto& stray : strays) {
     Status cleaned = cgroups.wait_empty(stray, kDeathTimeoutMs);
     if (cleaned) cleaned = cgroups.remove(stray);
@@ -136,7 +136,7 @@ void Runtime::Impl::finish_recovery(std::shared_ptr<Recovery> recovery) {
   for (const auto& uid : recovery->silent) {
     Pod* pod = find(uid);
     if (pod == nullptr) continue;
-    if (pod->shim) host::send_signal(pod->shim->pidfd(), SIGKILL);
+    if (pod->shim) (void)host::send_signal(pod->shim->pidfd(), SIGKILL);
     remove_sandbox(uid, false, [](Status) {});
   }
   struct Journals {

@@ -122,8 +122,8 @@ Result<StartedShim> Runtime::Impl::start_shim(const api::SandboxSpec& spec) {
   if (!child) return std::unexpected(std::move(child).error().within("start podshim"));
   const auto give_up = [&](Error error) -> Result<StartedShim> {
     if (host::send_signal(child->pidfd, SIGKILL)) {
-      cgroups.wait_empty(shim_cgroup(spec.uid), kDeathTimeoutMs);
-      host::reap(child->pidfd);
+      (void)cgroups.wait_empty(shim_cgroup(spec.uid), kDeathTimeoutMs);
+      (void)host::reap(child->pidfd);
     }
     return std::unexpected(std::move(error));
   };
@@ -266,7 +266,7 @@ void Runtime::Impl::shim_disconnected(const std::string& uid) {
 void Runtime::Impl::shim_ended(const std::string& uid) {
   Pod* pod = find(uid);
   if (pod == nullptr) return;
-  host::reap(pod->shim->pidfd());  // no child of ours when an earlier agent started it
+  (void)host::reap(pod->shim->pidfd());  // no child of ours when an earlier agent started it
   pod->shim_ended = true;
   if (pod->state == Pod::State::removing) return finish_removal(uid);
   const bool started = pod->state == Pod::State::ready;
@@ -332,7 +332,7 @@ void Runtime::Impl::finish_removal(const std::string& uid) {
       Pod* late = find(uid);
       if (late == nullptr || !late->shim) return;
       host::log_warning("pod {}: its shim did not end when told to and is killed", uid);
-      host::send_signal(late->shim->pidfd(), SIGKILL);
+      (void)host::send_signal(late->shim->pidfd(), SIGKILL);
     });
     return;
   }

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <openssl/crypto.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
 
 namespace keelson::server {
 
@@ -55,8 +57,8 @@ host::Result<std::string> load_token(const host::Path& file) {
 
 bool bears_token(std::string_view authorization, std::string_view token) {
   static constexpr std::string_view kScheme = "Bearer ";
-  if (token.empty() || authorization.size() < kScheme.size() ||
-      strncasecmp(authorization.data(), kScheme.data(), kScheme.size()) != 0) {
+  const auto is_same_letter = [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); };
+  if (token.empty() || !std::ranges::equal(authorization.substr(0, kScheme.size()), kScheme, is_same_letter)) {
     return false;
   }
   authorization.remove_prefix(kScheme.size());

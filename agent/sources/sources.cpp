@@ -39,12 +39,16 @@ void bound(DocumentSet& set, const Limits& limits) {
   size_t count = 0, bytes = 0;
   for (auto& [name, document] : set) {
     std::string why;
+    ++count;
     if (document->text.size() > limits.document_bytes) {
       why = fmt::format("larger than {} bytes", limits.document_bytes);
-    } else if (++count > limits.source_documents) {
+    } else if (count > limits.source_documents) {
       why = fmt::format("not read: the source holds more than {} documents", limits.source_documents);
-    } else if ((bytes += document->text.size()) > limits.source_bytes) {
-      why = fmt::format("not read: the source holds more than {} bytes", limits.source_bytes);
+    } else {
+      bytes += document->text.size();
+      if (bytes > limits.source_bytes) {
+        why = fmt::format("not read: the source holds more than {} bytes", limits.source_bytes);
+      }
     }
     if (!why.empty()) document = std::make_shared<const Document>(Document{.name = name, .failure = std::move(why)});
   }

@@ -281,7 +281,7 @@ std::shared_ptr<Prepared> Store::Impl::take_pending(const etcd::KeyValue& kv) {
     return prepared->version ? prepared->version->revision == kv.mod_revision : prepared->value == kv.value;
   });
   if (match == list.end()) return nullptr;
-  const auto prepared = *match;
+  auto prepared = std::move(*match);
   list.erase(match);
   if (list.empty()) pending.erase(found);
   return prepared;

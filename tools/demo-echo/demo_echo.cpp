@@ -210,8 +210,8 @@ int main(int argc, char** argv) {
     printf("now %lld\n", static_cast<long long>(now.tv_sec) * 1000000000LL + now.tv_nsec);
     fflush(stdout);
     signal(SIGTERM, [](int) { _exit(0); });
-    while (argc == 3) pause();
-    return 0;
+    if (argc < 3) return 0;
+    for (;;) pause();
   }
   signal(SIGPIPE, SIG_IGN);
   // PID 1 of a container has no default actions: without this, SIGTERM would be ignored.

@@ -90,7 +90,7 @@ void check_parent(int control) {
     if (length > 0 && path[0] == '/' && length + strlen(name) + 2 < sizeof candidate) {
       memcpy(candidate, path, length);
       candidate[length] = '/';
-      strcpy(candidate + length + 1, name);
+      memcpy(candidate + length + 1, name, strlen(name) + 1);
       execve(candidate, argv, environment);
       if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) child_fail(control, errno, "exec \"%s\"", candidate);
       if (errno == EACCES) error_number = EACCES;

@@ -54,9 +54,10 @@ int make_mount(int control, const char* type, unsigned attributes, const Option*
 // component's name; directories that are missing are made.
 int open_parent(int control, int root, const char* path, uint64_t resolve, const char** name, char (&buffer)[4096]) {
   while (*path == '/') ++path;
-  if (strlen(path) >= sizeof buffer) child_fail(control, ENAMETOOLONG, "mount %s", path);
-  strcpy(buffer, path);
-  for (size_t end = strlen(buffer); end > 0 && buffer[end - 1] == '/'; --end) buffer[end - 1] = 0;
+  const size_t length = strlen(path);
+  if (length >= sizeof buffer) child_fail(control, ENAMETOOLONG, "mount %s", path);
+  memcpy(buffer, path, length + 1);
+  for (size_t end = length; end > 0 && buffer[end - 1] == '/'; --end) buffer[end - 1] = 0;
   char* slash = strrchr(buffer, '/');
   int at = sys_openat2(root, ".", O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT);
   if (at < 0) child_fail(control, errno, "open the root");

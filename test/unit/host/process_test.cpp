@@ -1,5 +1,6 @@
 #include "host/process.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -37,6 +38,20 @@ BOOST_AUTO_TEST_CASE(an_exec_that_fails_is_reported) {
   auto child = spawn({.argv = {"/nonexistent"}});
   BOOST_REQUIRE(!child);
   BOOST_TEST((child.error().code == Error::Code::not_found));
+}
+
+// The pipe that tells of the failure may have one of the numbers that the child asks for.
+BOOST_AUTO_TEST_CASE(an_exec_that_fails_is_reported_whatever_numbers_its_descriptors_have) {
+  int ends[2];
+  BOOST_REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  const Fd out(ends[0]), in(ends[1]);
+  SpawnOptions options{.argv = {"/nonexistent"}};
+  for (int number = 3; number < 30; ++number) options.fds.emplace_back(in.get(), number);
+  auto child = spawn(options);
+  BOOST_REQUIRE(!child);
+  BOOST_TEST((child.error().code == Error::Code::not_found), child.error().message);
+  char written = 0;
+  BOOST_TEST(::read(out.get(), &written, 1) == -1);
 }
 
 BOOST_AUTO_TEST_CASE(the_environment_is_what_was_given_and_nothing_else) {

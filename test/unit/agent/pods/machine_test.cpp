@@ -114,7 +114,7 @@ class World {
         send(event::ContainerStarted{i, container.attempt() + 1, 1});
         send(event::HookDone{i, container.attempt() + 1, Hook::pre_stop, ""});
         break;
-      case 7:
+      default:
         if (chance(3)) send(event::Fail{"DeadlineExceeded", "late"});
         break;
     }
