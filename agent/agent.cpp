@@ -10,6 +10,7 @@
 #include "agent/network/names.h"
 #include "host/log.h"
 #include "host/service_manager.h"
+#include "http/message.h"
 
 #ifndef KEELSON_VERSION
 #define KEELSON_VERSION "unknown"
@@ -49,9 +50,22 @@ server::Options server_options(const Options& options) {
 
 }  // namespace
 
-host::Status Agent::start() {
-  // Flags that cannot work are refused before anything is made on the host.
+host::Status Agent::check() const {
   if (auto checked = server::Server::check(server_options(options_)); !checked) return checked;
+  if (!options_.manifest_url.empty()) {
+    if (auto url = http::parse_url(options_.manifest_url); !url) {
+      return std::unexpected(std::move(url.error()).within("--manifest-url"));
+    }
+  }
+  for (const auto& text : options_.manifest_url_headers) {
+    if (auto header = sources::parse_url_header(text); !header) {
+      return std::unexpected(std::move(header.error()).within("--manifest-url-header"));
+    }
+  }
+  return {};
+}
+
+host::Status Agent::start() {
   if (in_cluster(options_)) {
     auto config = describe_api_server(options_);
     if (!config) return std::unexpected(std::move(config.error()));
@@ -63,6 +77,8 @@ host::Status Agent::start() {
   if (!lock) return std::unexpected(lock.error());
   lock_ = std::move(*lock);
   if (auto made = host::make_directories(options_.root_dir, 0700); !made) return made;
+  const auto in_force = Path(options_.run_dir) / "agent.yaml";
+  if (auto written = host::write_file_atomically(in_force, configuration_in_force(options_)); !written) return written;
 
   ::signal(SIGPIPE, SIG_IGN);
   loop_->on_signal(SIGTERM, [this] { loop_->stop(); });

@@ -43,6 +43,8 @@ class Agent : private pods::PodsListener,
  public:
   Agent(Options options, DescribedNode node) : options_(std::move(options)), node_(std::move(node)) {}
 
+  // Whether the flags can work at all. Before start(), which already makes things on the host.
+  host::Status check() const;
   host::Status start();
   int run();  // the exit code
 

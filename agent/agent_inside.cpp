@@ -163,7 +163,13 @@ std::vector<api::Problem> Agent::problems() const {
   if (!has_rooms()) return result;
   for (auto& problem : sources_->problems()) result.push_back(std::move(problem));
   if (has_proxy()) {
-    for (auto& problem : proxy_->problems()) result.push_back(std::move(problem));
+    for (auto& problem : proxy_->problems()) {
+      const auto named = [&](const auto& desired) { return to_string(api::key_of(desired.object)) == problem.object; };
+      const auto& services = sources_->state().services;
+      if (const auto from = std::ranges::find_if(services, named); from != services.end())
+        problem.origin = from->origin;
+      result.push_back(std::move(problem));
+    }
   }
   for (const auto& finding : network_->findings()) {
     result.push_back({.object = finding.subject, .message = finding.found + "; " + finding.remedy});
@@ -193,6 +199,7 @@ server::NodeStatus Agent::status() {
                               .last_error = source.last_error,
                               .objects = static_cast<int64_t>(source.objects)});
   }
+  result.notices = runtime_->notices();
   const auto pods = pods_->list();
   const auto ready = std::ranges::count_if(pods, [](const api::Pod& pod) {
     return std::ranges::any_of(pod.status.conditions,

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   auto node = agent::describe_node(command_line.options);
   if (!node) return refuse(node.error(), node.error().code == host::Error::Code::invalid ? 2 : 1);
   agent::Agent agent(std::move(command_line.options), std::move(*node));
+  if (auto checked = agent.check(); !checked) return refuse(checked.error(), 2);
   if (auto started = agent.start(); !started) return refuse(started.error(), 1);
   return agent.run();
 }

@@ -1,6 +1,7 @@
 #include "agent/options.h"
 
 #include <fmt/core.h>
+#include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
@@ -139,6 +140,22 @@ host::Result<Options> read_options(const std::string& config) {
   if (auto stored = texts.store(options); !stored) return std::unexpected(std::move(stored.error()));
   options.config = config;
   return options;
+}
+
+std::string configuration_in_force(const Options& options) {
+  YAML::Emitter out;
+  out << YAML::Comment("What the running keelson-agent goes by; made when it started.") << YAML::BeginMap;
+  for (const auto& [name, value] : {std::pair("listen", &options.listen),
+                                    {"tls-cert-file", &options.tls_cert_file},
+                                    {"root-dir", &options.root_dir},
+                                    {"run-dir", &options.run_dir},
+                                    {"pod-cidr", &options.pod_cidr},
+                                    {"service-cidr", &options.service_cidr},
+                                    {"registry-ca-file", &options.registry_ca_file}}) {
+    out << YAML::Key << name << YAML::Value << YAML::DoubleQuoted << *value;
+  }
+  out << YAML::Key << "insecure-registry" << YAML::Value << options.insecure_registries << YAML::EndMap;
+  return std::string(out.c_str()) + "\n";
 }
 
 }  // namespace keelson::agent

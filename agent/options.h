@@ -21,7 +21,7 @@ struct Options {
   std::string pod_manifest_path = "/etc/keelson/manifests";
   std::chrono::milliseconds file_check_frequency{20000};
   std::string manifest_url;
-  std::vector<std::string> manifest_url_headers;  // "Name: value" or "Name=value"
+  std::vector<std::string> manifest_url_headers;  // "Name: value"
   std::chrono::milliseconds http_check_frequency{20000};
   std::vector<std::string> etcd_servers;
   std::string etcd_prefix;  // "" means /registry/hosts/<node name>/
@@ -76,6 +76,11 @@ CommandLine parse_command_line(int argc, const char* const* argv);
 // What the configuration file alone says, defaults for the rest: keelsonctl finds its agent
 // by that. not_found: there is no such file; invalid: it names the file and mostly the line.
 host::Result<Options> read_options(const std::string& config);
+
+// Of these options, those by which keelsonctl finds the agent and judges its host, as a
+// configuration file. The agent leaves it in its run directory: flags may have said otherwise
+// than /etc, and /etc may have changed since.
+std::string configuration_in_force(const Options& options);
 
 using flags::parse_duration;
 using flags::split_list;

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <charconv>
+#include <set>
 
 #include "host/file.h"
 
@@ -24,6 +25,7 @@ host::Status apply_file(CLI::App& app, const std::string& file, bool was_named) 
     if (!root.IsMap()) {
       return host::fail(host::Error::Code::invalid, file + ": expected a map of flag names to values");
     }
+    std::set<std::string> seen;
     for (const auto& entry : root) {
       const auto name = entry.first.as<std::string>();
       const auto where = fmt::format("{}:{}", file, entry.first.Mark().line + 1);
@@ -31,16 +33,21 @@ host::Status apply_file(CLI::App& app, const std::string& file, bool was_named) 
       if (option == nullptr || name == "config" || name == "help" || name == "version") {
         return host::fail(host::Error::Code::invalid, fmt::format("{}: unknown setting \"{}\"", where, name));
       }
-      if (option->count() > 0) continue;
+      if (!seen.insert(name).second) {
+        return host::fail(host::Error::Code::invalid, fmt::format("{}: {} stands here twice", where, name));
+      }
       std::vector<std::string> values;
       if (entry.second.IsSequence()) {
+        if (option->get_items_expected_max() == 1) {
+          return host::fail(host::Error::Code::invalid, fmt::format("{}: {} takes one value, not a list", where, name));
+        }
         for (const auto& item : entry.second) values.push_back(item.as<std::string>());
       } else if (entry.second.IsScalar()) {
         values.push_back(entry.second.as<std::string>());
       } else {
         return host::fail(host::Error::Code::invalid, fmt::format("{}: {} must be a value or a list", where, name));
       }
-      if (values.empty()) continue;
+      if (values.empty() || option->count() > 0) continue;  // the command line wins
       option->add_result(values);
       option->run_callback();
     }

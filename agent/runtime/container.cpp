@@ -29,9 +29,9 @@ void Runtime::Impl::start_container(api::ContainerSpec spec, api::Callback<api::
   }
   container = Container{.attempt = id.attempt};
   container.waiting.push_back(std::move(done));
-  if (spec.oom_score_adj < 0 && (available >> 24 & 1) == 0 && !said_oom) {  // CAP_SYS_RESOURCE
-    said_oom = true;
-    host::log_warning("oom_score_adj cannot be lowered below this process' own without CAP_SYS_RESOURCE, ignoring");
+  if (spec.oom_score_adj < 0 && (available >> 24 & 1) == 0 && notices.empty()) {  // CAP_SYS_RESOURCE
+    notices.emplace_back("oom_score_adj cannot be lowered below this process' own without CAP_SYS_RESOURCE");
+    host::log_warning("{}, ignoring", notices.back());
   }
   offload([this, spec = std::move(spec), sandbox_spec = pod->spec, cgroup = pod->cgroup,
            paths = pod->paths] { return prepare_launch(launch_context(), sandbox_spec, cgroup, paths, spec); },

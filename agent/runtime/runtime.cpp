@@ -126,6 +126,8 @@ Result<api::Sandbox> Runtime::sandbox(const std::string& uid) const {
   return impl_->sandbox(*pod);
 }
 
+const std::vector<std::string>& Runtime::notices() const { return impl_->notices; }
+
 Result<Path> Runtime::cgroup(const std::string& uid, const std::string& container) const {
   const Pod* pod = impl_->find(uid);
   if (pod == nullptr) return host::fail(Error::Code::not_found, "no such sandbox");

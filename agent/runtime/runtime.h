@@ -59,6 +59,9 @@ class Runtime final : public api::PodRuntime {
   // from its cgroup: this is where it is.
   host::Result<host::Path> cgroup(const std::string& uid, const std::string& container) const;
 
+  // What this host forbids, of what pods have asked for so far.
+  const std::vector<std::string>& notices() const;
+
   // After all pods are removed: takes away the cgroup tree (v1 too) and the run
   // directory's pods/. An error names what is still there.
   void drained(api::StatusCallback done);

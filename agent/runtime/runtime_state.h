@@ -114,7 +114,7 @@ struct Runtime::Impl : std::enable_shared_from_this<Runtime::Impl> {
   uint64_t exec_count = 0;
   std::string instance;  // makes the names of exec's cgroups this process' own
   bool stopped = false;
-  bool said_oom = false;
+  std::vector<std::string> notices;  // each said once
 
   PodPaths paths_of(const std::string& uid) const {
     return {settings.run_dir / "pods" / uid, settings.root_dir / "pods" / uid};

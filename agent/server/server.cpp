@@ -131,10 +131,9 @@ struct Server::Impl : http::Handler {
       count(401);
       return std::unexpected(std::move(answer));
     }
-    if (head.method == "POST" || head.method == "PUT" || head.method == "DELETE") {
-      return head.method == "DELETE" || path == "/drain" ? kMaxOtherBody : kMaxManifest;
-    }
-    return 0;
+    if (head.method == "GET" || head.method == "HEAD") return 0;
+    // Of a method that there is none, a small body is read all the same: handle() says what is wrong.
+    return (head.method == "POST" && path != "/drain") || head.method == "PUT" ? kMaxManifest : kMaxOtherBody;
   }
 
   http::Answer refusal(int status, const std::string& message) override {
@@ -317,12 +316,12 @@ struct Server::Impl : http::Handler {
     count(101);
     execs.emplace_back();
     const auto place = std::prev(execs.end());
-    *place = std::make_shared<ExecSession>(loop, std::move(*how), std::move(*socket),
-                                           [this, alive = std::weak_ptr(life), place] {
-                                             if (!alive.expired()) execs.erase(place);
-                                           });
-    // A copy: the session may end, and leave the list, while it starts.
-    const auto session = *place;
+    // Held here too: the session may end, and leave the list, while it starts.
+    const auto session = std::make_shared<ExecSession>(loop, std::move(*how), std::move(*socket),
+                                                       [this, alive = std::weak_ptr(life), place] {
+                                                         if (!alive.expired()) execs.erase(place);
+                                                       });
+    *place = session;
     session->start([&](api::ExecSpec spec, api::Callback<int> done) {
       views.pods.exec(*pod, container, std::move(spec), std::move(done));
     });

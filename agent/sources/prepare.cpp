@@ -137,18 +137,20 @@ class Preparation {
   bool check(const api::Decoded& decoded, const std::string& name) {
     const auto errors = api::validate(decoded.object);
     for (const auto& error : errors) {
-      report(api::Problem::Severity::error, decoded.line, name, error.field, error.message);
+      report(api::Problem::Severity::error, decoded.line_of(error.field), name, error.field, error.message);
     }
     bool allowed = errors.empty();
     if (const auto* pod = std::get_if<api::Pod>(&decoded.object)) {
       if (!pod->metadata.uid.empty() && !usable_uid(pod->metadata.uid)) {
-        report(api::Problem::Severity::error, decoded.line, name, "metadata.uid",
+        report(api::Problem::Severity::error, decoded.line_of("metadata.uid"), name, "metadata.uid",
                "Invalid value: must be 1-63 letters, digits and '-', not starting with '-'");
         allowed = false;
       }
       for (const auto& error : api::violations(*pod, rules_.policy.level(source_))) {
-        report(api::Problem::Severity::error, decoded.line, name, error.field,
-               fmt::format("Forbidden to the source {} (see --source-policy): {}", source_, error.message));
+        std::string_view why = error.message;
+        if (why.starts_with("Forbidden: ")) why.remove_prefix(std::string_view("Forbidden: ").size());
+        report(api::Problem::Severity::error, decoded.line_of(error.field), name, error.field,
+               fmt::format("Forbidden to the source {} (see --source-policy): {}", source_, why));
         allowed = false;
       }
     }
@@ -159,7 +161,7 @@ class Preparation {
     for (const auto& field : api::not_acted_on(decoded.object)) {
       // What a node by itself does not act on, the cluster does: it has a scheduler and controllers.
       if (of_cluster && (field.field == "status" || is_clusters(field.message))) continue;
-      report(api::Problem::Severity::warning, decoded.line, name, field.field, field.message);
+      report(api::Problem::Severity::warning, decoded.line_of(field.field), name, field.field, field.message);
     }
     return true;
   }

@@ -71,16 +71,35 @@ BOOST_FIXTURE_TEST_CASE(a_broken_manifest_keeps_the_last_good_one_and_is_reporte
   std::string broken = pod("a");
   broken.replace(broken.find("name: main"), 10, "name: MAIN");
   write_manifest("a.yaml", broken);
-  require_eventually("it is reported with file and field", [&] {
-    const auto status = ctl({"status"}).out;
-    return contains(status, "a.yaml") && contains(status, "spec.containers[0].name");
+  const auto line = std::count(broken.begin(), broken.begin() + static_cast<long>(broken.find("name: MAIN")), '\n') + 1;
+  require_eventually("it is reported with file, line and field", [&] {
+    return contains(ctl({"status"}).out, fmt::format("a.yaml:{}: Pod default/a: spec.containers[0].name: ", line));
   });
+  BOOST_TEST(contains(agent_log(), fmt::format("a.yaml:{}: Pod default/a: spec.containers[0].name: ", line)));
+  BOOST_TEST(contains(curl("http://127.0.0.1:10250/metrics").out,
+                      "keelson_source_problems{source=\"file\",severity=\"error\"} 1"));
+  BOOST_TEST(contains(curl("http://127.0.0.1:10250/metrics").out, "keelson_problems{severity=\"error\"} 1"));
   write_manifest("a.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a\n");
   require_eventually("it is reported with file and line", [&] { return contains(ctl({"status"}).out, "a.yaml:"); });
   BOOST_TEST(contains(agent_log(), "a.yaml"));
-  BOOST_TEST(contains(curl("http://127.0.0.1:10250/metrics").out, "keelson_"));
   BOOST_TEST(pod_value("a", "/metadata/uid") == uid);
   BOOST_TEST(pod_is_ready("a"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_service_that_cannot_have_its_address_is_reported_with_its_file, Node) {
+  start_agent();
+  const std::string service =
+      "apiVersion: v1\nkind: Service\nmetadata: {name: first}\nspec: {clusterIP: 10.96.0.5, ports: [{port: 80}]}\n";
+  write_manifest("first.yaml", service);
+  require_eventually("it has its address", [&] { return contains(ctl({"services"}).out, "10.96.0.5"); });
+  auto second = "# two\n# lines\n" + service;
+  second.replace(second.find("first"), 5, "other");
+  write_manifest("second.yaml", second);
+  require_eventually("it is told whose the address is, and where the manifest is", [&] {
+    return contains(
+        ctl({"status"}).out,
+        "second.yaml:3: Service default/other: spec.clusterIPs: 10.96.0.5 belongs to service default/first");
+  });
 }
 
 BOOST_FIXTURE_TEST_CASE(two_sources_with_the_same_pod_have_a_winner_and_it_is_reported, Node) {

@@ -235,7 +235,13 @@ BOOST_FIXTURE_TEST_CASE(keelsonctl_finds_the_agent_of_its_configuration, Certifi
   BOOST_TEST(code(by_configuration(at("none.yaml"), {"pods"})) == 2);
   BOOST_TEST(code(by_configuration(at("none.yaml"), {"validate", config})) == 1);  // about the file, not the agent
 
-  const auto drained = by_configuration(config, {"drain"});
+  // /etc may change under a running agent; what it goes by is in its run directory.
+  const auto in_force = (run_dir() / "agent.yaml").string();
+  file("agent.yaml", "listen: 127.0.0.1:1\n");
+  ctl_flags = {"--config=" + in_force};
+  BOOST_TEST(code(by_configuration(config, {"pods"})) == 1);
+  BOOST_TEST(contains(by_configuration(in_force, {"pods"}).out, "web"));
+  const auto drained = by_configuration(in_force, {"drain"});
   BOOST_TEST(contains(drained.out, "drained"), drained.err);
 }
 
@@ -497,7 +503,8 @@ BOOST_FIXTURE_TEST_CASE(logs_are_cut_by_tail_and_since, Node) {
   BOOST_TEST(ctl({"logs", "web", "--since", "1h30m"}).out == "one\ntwo\nthree\n");
   BOOST_TEST(contains(ctl({"logs", "web", "--timestamps", "--tail=1"}).out, "Z three\n"));
   BOOST_TEST(ctl({"logs", "default/web", "-c", "main", "--tail=1"}).out == "three\n");
-  refuses({"logs", "web", "--tail", "-1"}, 2, "--tail");
+  BOOST_TEST(ctl({"logs", "web", "--tail=-1"}).out == ctl({"logs", "web"}).out);  // kubectl's default
+  refuses({"logs", "web", "--tail", "-2"}, 2, "--tail: Value -2 not in range -1 to 9223372036854775807");
   refuses({"logs", "web", "--tail", "many"}, 2, "--tail");
   refuses({"logs", "web", "--since", "yesterday"}, 2, "yesterday");
   refuses({"logs"}, 2, "pod");

@@ -247,6 +247,39 @@ BOOST_FIXTURE_TEST_CASE(privileged_is_privileged, Node) {
   BOOST_TEST(in_pod("root", "mount -t tmpfs none /tmp && echo mounted") == "mounted\n");
 }
 
+BOOST_FIXTURE_TEST_CASE(an_oom_score_that_the_host_forbids_is_said_once_and_survived, Node) {
+  const auto bounding = shell("grep -oP 'CapEff:\\t\\K.*' /proc/self/status").out;
+  if ((std::stoull(bounding, nullptr, 16) >> 24 & 1) != 0) {  // CAP_SYS_RESOURCE
+    BOOST_TEST_MESSAGE("this host forbids nothing");
+    return;
+  }
+  start_agent();
+  for (const char* name : {"one", "two"}) {
+    write_manifest(std::string(name) + ".yaml", fmt::format(R"(
+apiVersion: v1
+kind: Pod
+metadata: {{name: {}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: busybox-test
+    imagePullPolicy: Never
+    command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+    resources: {{limits: {{cpu: 500m, memory: 64Mi}}}}
+)",
+                                                            name));
+  }
+  require_eventually("both are Ready", [&] { return pod_is_ready("one") && pod_is_ready("two"); });
+  const auto count = [](const std::string& text) {
+    size_t found = 0;
+    for (size_t at = 0; (at = text.find("oom_score_adj cannot be lowered", at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  BOOST_TEST(count(ctl({"status"}).out) == 1U);
+  BOOST_TEST(count(shell("cat " + (directory() / "agent.log").string()).out) == 1U);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_memory_limit_kills_and_is_told_as_oomkilled, Node) {
   run_pod("hog", R"(
   restartPolicy: Never

@@ -34,7 +34,7 @@ ManifestReport check_manifest(const std::string& document, std::string_view text
     const auto add = [&](api::Problem::Severity severity, const std::string& field, std::string message) {
       valid = valid && severity != api::Problem::Severity::error;
       report.problems.push_back({.severity = severity,
-                                 .origin = {.line = decoded.line},
+                                 .origin = {.line = decoded.line_of(field)},
                                  .object = to_string(key),
                                  .field = field,
                                  .message = std::move(message)});

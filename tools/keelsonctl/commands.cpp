@@ -222,7 +222,7 @@ int show_logs(const AgentOptions& options, const Scope& scope, const LogRequest&
   if (request.follow) path += "follow=true&";
   if (request.previous) path += "previous=true&";
   if (request.timestamps) path += "timestamps=true&";
-  if (request.tail) path += fmt::format("tailLines={}&", *request.tail);
+  if (request.tail.value_or(-1) >= 0) path += fmt::format("tailLines={}&", *request.tail);
   if (!request.since.empty()) {
     const auto seconds = parse_since(request.since);
     if (!seconds) {

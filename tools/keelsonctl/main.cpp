@@ -3,6 +3,7 @@
 #include <csignal>
 #include <functional>
 #include <iostream>
+#include <limits>
 
 #include "host/log.h"
 #include "tools/keelsonctl/commands.h"
@@ -79,7 +80,8 @@ int main(int argc, char** argv) {
   logs_verb->add_flag("-f,--follow", logs.follow, "Go on until the container ends");
   logs_verb->add_flag("-p,--previous", logs.previous, "Of the start before the latest one");
   logs_verb->add_flag("--timestamps", logs.timestamps, "A time before each line");
-  logs_verb->add_option("--tail", logs.tail, "The last N lines only")->check(CLI::NonNegativeNumber);
+  logs_verb->add_option("--tail", logs.tail, "The last N lines only; -1 for all")
+      ->check(CLI::Range(int64_t{-1}, std::numeric_limits<int64_t>::max()));
   logs_verb->add_option("--since", logs.since, "Not older than this, as in 90s, 10m, 1h30m");
 
   ctl::ExecRequest exec;

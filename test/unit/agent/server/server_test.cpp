@@ -179,6 +179,8 @@ BOOST_FIXTURE_TEST_CASE(removals_reach_the_inbox, Fixture) {
 BOOST_FIXTURE_TEST_CASE(wrong_methods_and_paths_are_told_apart, Fixture) {
   BOOST_TEST(status_of(ask("DELETE /pods")) == 405);
   BOOST_TEST(status_of(ask("GET /drain")) == 405);
+  BOOST_TEST(status_of(ask("PATCH /pods/default/web", "{}")) == 405);
+  BOOST_TEST(status_of(ask("PATCH /nothing", "{}")) == 404);
   BOOST_TEST(status_of(ask("GET /nothing")) == 404);
   BOOST_TEST(status_of(ask("PUT /widgets/a/b", "x")) == 404);
 }

@@ -34,7 +34,7 @@ BOOST_AUTO_TEST_CASE(errors_name_document_line_object_and_field) {
   BOOST_TEST(report.has_errors());
   BOOST_TEST(report.valid.size() == 1u);
   const auto text = all(report);
-  BOOST_TEST(text.starts_with("web.yaml:7: error: Pod default/x: spec.containers[0].name: "), text);
+  BOOST_TEST(text.starts_with("web.yaml:12: error: Pod default/x: spec.containers[0].name: "), text);
 }
 
 BOOST_AUTO_TEST_CASE(broken_yaml_is_an_error_with_its_line) {

@@ -73,6 +73,26 @@ BOOST_FIXTURE_TEST_CASE(the_configuration_has_the_flags_names, ConfigurationFile
   BOOST_TEST(read->service_cidr == agent::Options().service_cidr);
 }
 
+BOOST_FIXTURE_TEST_CASE(what_the_agent_goes_by_is_read_back_as_it_was, ConfigurationFile) {
+  agent::Options options;
+  options.listen = "[::1]:10250";
+  options.tls_cert_file = "/a: b #c/\"d\".pem";
+  options.root_dir = "/\xc3\xa4 e";
+  options.run_dir = "/run/x";
+  options.pod_cidr = "10.1.0.0/24,fd00::/64";
+  options.insecure_registries = {"a:1", "[::1]:2"};
+  const auto read = ctl::read_configuration(holding(agent::configuration_in_force(options)), true);
+  BOOST_REQUIRE_MESSAGE(read, read.error().message);
+  BOOST_TEST(read->listen == options.listen);
+  BOOST_TEST(read->tls_cert_file == options.tls_cert_file);
+  BOOST_TEST(read->root_dir == options.root_dir);
+  BOOST_TEST(read->run_dir == options.run_dir);
+  BOOST_TEST(read->pod_cidr == options.pod_cidr);
+  BOOST_TEST(read->registry_ca_file == "");
+  BOOST_TEST((read->insecure_registries == options.insecure_registries));
+  BOOST_REQUIRE(ctl::read_configuration(holding(agent::configuration_in_force({})), true).has_value());
+}
+
 BOOST_FIXTURE_TEST_CASE(a_broken_configuration_is_refused_with_its_line_when_it_is_named, ConfigurationFile) {
   const auto refused = [&](const std::string& text, std::string_view why) {
     const auto read = ctl::read_configuration(holding(text), true);
@@ -82,6 +102,8 @@ BOOST_FIXTURE_TEST_CASE(a_broken_configuration_is_refused_with_its_line_when_it_
   refused("listen: 127.0.0.1:1\nno-such-flag: 1\n", "agent.yaml:2: unknown setting \"no-such-flag\"");
   refused("config: /other.yaml\n", "agent.yaml:1: unknown setting \"config\"");
   refused("\nlisten: {a: b}\n", "agent.yaml:2: listen must be a value or a list");
+  refused("listen: [a, b]\n", "agent.yaml:1: listen takes one value, not a list");
+  refused("root-dir: /a\nlisten: a:1\nroot-dir: /b\n", "agent.yaml:3: root-dir stands here twice");
   refused("- a\n- b\n", "expected a map");
   refused("text", "expected a map");
   refused("listen: [\n", "agent.yaml");
