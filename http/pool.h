@@ -27,9 +27,8 @@ struct PoolOptions {
   ClientTls tls;
   // At a time, for requests; further ones wait in order. Streams have their own beside them.
   size_t max_connections = 32;
-  size_t max_waiting = 100'000;                               // past it a request fails at once
-  host::Duration connect_timeout = std::chrono::seconds(10);  // names, TCP, TLS
-  host::Duration idle_timeout = std::chrono::seconds(60);     // less than the server's (ServerOptions)
+  size_t max_waiting = 100'000;                            // past it a request fails at once
+  host::Duration idle_timeout = std::chrono::seconds(60);  // less than the server's (ServerOptions)
 };
 
 struct PoolRequest {
