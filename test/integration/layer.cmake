@@ -12,7 +12,7 @@ foreach(source ${integration_sources})
   add_dependencies(integration-tests integration_${name})
   target_link_libraries(integration_${name} PRIVATE test-main)
   target_compile_definitions(integration_${name} PRIVATE BOOST_TEST_DYN_LINK)
-  if(name MATCHES "^(apiserver|etcd_child|master|controllers)$")  # which know no agent: below
+  if(name MATCHES "^(apiserver|etcd_child|master|controllers|reflector)$")  # which know no agent: below
     continue()
   endif()
   target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
@@ -21,6 +21,7 @@ foreach(source ${integration_sources})
 endforeach()
 target_link_libraries(integration_images PRIVATE keelson-agent-images-puller)
 target_link_libraries(integration_reflector PRIVATE keelson-apiclient)
+add_dependencies(integration_reflector keelson-master)
 # api_rig.h: a real API server within the test.
 add_library(test-api-rig STATIC ${CMAKE_SOURCE_DIR}/test/integration/api_rig.cpp)
 target_link_libraries(test-api-rig PUBLIC keelson-master-apiserver Boost::unit_test_framework)
