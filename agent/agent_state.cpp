@@ -42,6 +42,7 @@ void Agent::recovered(host::Result<std::vector<api::RecoveredPod>> found) {
   if (!found->empty()) log_info("recovered {} pods, {} of them running", found->size(), alive.size());
   pods_->recover(std::move(*found));
   recovered_ = true;
+  if (member_) member_->touch();  // Ready now, and not with the next look
   apply();
 }
 
