@@ -377,7 +377,7 @@ BOOST_FIXTURE_TEST_CASE(a_broken_manifest_keeps_the_last_good_one_and_says_where
   write("b.yaml", "kind: Pod\nmetadata: [\n");
   BOOST_REQUIRE(until([&] { return sources->problems().size() >= 2; }));
   BOOST_TEST(pods == "a=file:busybox b=file:busybox");
-  BOOST_TEST(problems().find((manifests() / "a.yaml").string() + ":1: Pod default/a: spec.restartPolicy") !=
+  BOOST_TEST(problems().find((manifests() / "a.yaml").string() + ":9: Pod default/a: spec.restartPolicy") !=
              std::string::npos);
   BOOST_TEST(problems().find((manifests() / "b.yaml").string() + ":") != std::string::npos);
   BOOST_TEST(status("file").errors == 2U);
