@@ -1,7 +1,8 @@
 #pragma once
 // May it? The table of grants for everybody, and for agents what they may do to their own
 // node's things only: their Node and Lease, the Pods bound to them, the ConfigMaps and
-// Secrets that those Pods name; and what a node may write into them.
+// Secrets that those Pods name (but for mirrors, which a node makes itself); and what a node
+// may write into them.
 //
 // Loop's thread. Source: Kubernetes' "Node authorization" (plugin/pkg/auth/authorizer/node)
 // and the NodeRestriction admission plug-in.

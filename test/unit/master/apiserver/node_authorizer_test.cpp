@@ -172,11 +172,20 @@ BOOST_AUTO_TEST_CASE(a_node_creates_mirrors_of_its_own_pods_only) {
   wrong.spec.node_name = "n2";
   BOOST_TEST(refusal(wrong).find("set to itself") != std::string::npos);
   wrong = mirror;
-  wrong.spec.image_pull_secrets.push_back({.name = "pull"});
-  BOOST_TEST(refusal(wrong).find("reference secrets") != std::string::npos);
-  wrong = mirror;
   wrong.metadata.owner_references.front().name = "n2";
   BOOST_TEST(refusal(wrong).find("owner reference") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(a_mirror_opens_nothing_that_it_names) {
+  Cluster cluster;
+  api::Pod mirror = pod("static-n1", "n1");
+  mirror.metadata.annotations["kubernetes.io/config.mirror"] = "hash";
+  mirror.spec.image_pull_secrets.push_back({.name = "wanted"});
+  cluster.put(mirror);
+  BOOST_TEST(!cluster.may(ask("get", "secrets", "default", "wanted")));
+  mirror.metadata.annotations.clear();
+  cluster.put(mirror);
+  BOOST_TEST(cluster.may(ask("get", "secrets", "default", "wanted")));
 }
 
 BOOST_AUTO_TEST_CASE(a_node_does_not_give_itself_what_others_decide) {
