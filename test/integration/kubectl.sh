@@ -70,6 +70,7 @@ mapfile -t versions < <(printf '%s\n' "${!program_of[@]}" | sort -V)
 # --- the tools of a check
 at_least() { [[ $(printf '%s\n%s\n' "$1" "$version" | sort -V | head -n 1) == "$1" ]]; }
 k() { "$kubectl" --kubeconfig "$config" --namespace "$ns" --cache-dir "$work/cache-$version" "$@"; }
+k_exec() { exec "$kubectl" --kubeconfig "$config" --namespace "$ns" --cache-dir "$work/cache-$version" "$@"; } # for &
 # The output has the text (a fixed string); the command succeeds.
 has() { # TEXT COMMAND…
   local text=$1 output
@@ -202,20 +203,20 @@ check_sort() {
   [[ $(k get pods --sort-by=.metadata.creationTimestamp -l 'app in (sort-a,sort-b)' | awk 'NR > 1 { print $1 }' | wc -l) == 2 ]]
 }
 check_watch() {
-  k get pods -w -l app=watched >"$work/watch" 2>&1 &
-  local watcher=$!
+  local plain=$work/watch-$version events=$work/watch-events-$version status=0 watcher second
+  k_exec get pods -w -l app=watched >"$plain" 2>&1 &
+  watcher=$!
   web watched | k create -f - >/dev/null
   k label pod watched seen=yes >/dev/null
-  eventually grep -q 'watched.*Pending' "$work/watch"
-  local status=$?
-  k get pods -w --output-watch-events -l app=watched >"$work/watch-events" 2>&1 &
-  local second=$!
-  eventually grep -q 'ADDED.*watched' "$work/watch-events" || status=1
+  eventually grep -q 'watched.*Pending' "$plain" || status=1
+  k_exec get pods -w --output-watch-events -l app=watched >"$events" 2>&1 &
+  second=$!
+  eventually grep -q 'ADDED.*watched' "$events" || status=1
   k delete pod watched --now >/dev/null
-  eventually grep -q 'DELETED.*watched' "$work/watch-events" || status=1
+  eventually grep -q 'DELETED.*watched' "$events" || status=1
   kill $watcher $second
   wait $watcher $second 2>/dev/null
-  ((status == 0)) || cat "$work/watch" "$work/watch-events"
+  ((status == 0)) || cat "$plain" "$events"
   return $status
 }
 check_describe() {
