@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -71,9 +72,11 @@ class Informers {
   template <typename Visit>
   void each_informer(Visit visit);
   void one_synced();
+  void complain(const apiclient::Failure& failure);
 
   int waiting_for_ = -1;  // not begun
   std::function<void()> synced_;
+  std::optional<host::TimePoint> complained_;
 };
 
 int64_t revision_of(const std::string& resource_version);
