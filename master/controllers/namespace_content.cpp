@@ -68,11 +68,11 @@ std::vector<api::NamespaceCondition> namespace_conditions(const api::Namespace& 
 std::string namespace_conditions_patch(const std::vector<api::NamespaceCondition>& conditions) {
   std::string items;
   for (const api::NamespaceCondition& condition : conditions) {
-    items +=
-        fmt::format(R"({}{{"type":{},"status":{},"lastTransitionTime":{},"reason":{},"message":{}}})",
-                    items.empty() ? "" : ",", quoted(condition.type), quoted(condition.status),
-                    condition.last_transition_time ? quoted(api::to_string(*condition.last_transition_time)) : "null",
-                    quoted(condition.reason), quoted(condition.message));
+    items += fmt::format(
+        R"({}{{"type":{},"status":{},"lastTransitionTime":{},"reason":{},"message":{}}})", items.empty() ? "" : ",",
+        json_text(condition.type), json_text(condition.status),
+        condition.last_transition_time ? json_text(api::to_string(*condition.last_transition_time)) : "null",
+        json_text(condition.reason), json_text(condition.message));
   }
   return fmt::format(R"({{"status":{{"conditions":[{}]}}}})", items);
 }

@@ -166,7 +166,7 @@ class NodeLifecycle : public Controller {
     const std::string patch =
         fmt::format(R"({{"metadata":{{"uid":{}}},"status":{{"conditions":[{{"type":"Ready","status":"False",)"
                     R"("lastTransitionTime":"{}"}}]}}}})",
-                    quoted(pod->metadata.uid), api::to_string(api::Time{wall_seconds()}));
+                    json_text(pod->metadata.uid), api::to_string(api::Time{wall_seconds()}));
     context_.client
         .patch<api::Pod>(pod->metadata.namespace_, pod->metadata.name, apiclient::PatchType::strategic, patch,
                          {.subresource = "status"},

@@ -12,13 +12,13 @@ namespace {
 class JsonObject {
  public:
   void text(std::string_view name, std::string_view value) {
-    if (!value.empty()) raw(name, quoted(value));
+    if (!value.empty()) raw(name, json_text(value));
   }
   void time(std::string_view name, const std::optional<api::Time>& value) {
-    if (value) raw(name, quoted(api::to_string(*value)));
+    if (value) raw(name, json_text(api::to_string(*value)));
   }
   void raw(std::string_view name, std::string_view value) {
-    out_ += fmt::format("{}{}:{}", out_.size() > 1 ? "," : "", quoted(name), value);
+    out_ += fmt::format("{}{}:{}", out_.size() > 1 ? "," : "", json_text(name), value);
   }
   std::string take() { return std::move(out_) + "}"; }
 
@@ -33,13 +33,13 @@ std::string list(const std::vector<std::string>& items) {
 }
 
 std::string versioned(const api::ObjectMeta& metadata, std::string_view rest) {
-  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{}}},{}}})", quoted(metadata.uid),
-                     quoted(metadata.resource_version), rest);
+  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{}}},{}}})", json_text(metadata.uid),
+                     json_text(metadata.resource_version), rest);
 }
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string json_text(std::string_view text) {
   std::string out;
   api::append_json_string(out, text);
   return out;
@@ -75,24 +75,24 @@ std::string node_taints_patch(const api::Node& node, const std::vector<api::Tain
 
 std::string node_cidrs_patch(const std::vector<std::string>& cidrs) {
   std::vector<std::string> items;
-  for (const std::string& cidr : cidrs) items.push_back(quoted(cidr));
-  return fmt::format(R"({{"spec":{{"podCIDR":{},"podCIDRs":{}}}}})", quoted(cidrs.front()), list(items));
+  for (const std::string& cidr : cidrs) items.push_back(json_text(cidr));
+  return fmt::format(R"({{"spec":{{"podCIDR":{},"podCIDRs":{}}}}})", json_text(cidrs.front()), list(items));
 }
 
 std::string finalizers_patch(const api::ObjectMeta& metadata, std::string_view without) {
   std::vector<std::string> items;
   for (const std::string& finalizer : metadata.finalizers) {
-    if (finalizer != without) items.push_back(quoted(finalizer));
+    if (finalizer != without) items.push_back(json_text(finalizer));
   }
-  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{},"finalizers":{}}}}})", quoted(metadata.uid),
-                     quoted(metadata.resource_version), items.empty() ? "null" : list(items));
+  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{},"finalizers":{}}}}})", json_text(metadata.uid),
+                     json_text(metadata.resource_version), items.empty() ? "null" : list(items));
 }
 
 std::string drop_owners_patch(std::string_view uid, const std::vector<std::string>& owners) {
   std::vector<std::string> items;
   for (const std::string& owner : owners)
-    items.push_back(fmt::format(R"({{"$patch":"delete","uid":{}}})", quoted(owner)));
-  return fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":{}}}}})", quoted(uid), list(items));
+    items.push_back(fmt::format(R"({{"$patch":"delete","uid":{}}})", json_text(owner)));
+  return fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":{}}}}})", json_text(uid), list(items));
 }
 
 }  // namespace keelson::controllers

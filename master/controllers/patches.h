@@ -10,7 +10,7 @@
 
 namespace keelson::controllers {
 
-std::string quoted(std::string_view text);  // as JSON
+std::string json_text(std::string_view text);  // as JSON
 
 std::string node_conditions_patch(const api::Node& node, const std::vector<api::NodeCondition>& conditions);
 std::string node_taints_patch(const api::Node& node, const std::vector<api::Taint>& taints);

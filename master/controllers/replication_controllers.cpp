@@ -307,18 +307,18 @@ class ReplicationControllers : public Controller {
   }
 
   void adopt_one(const ReplicationController& controller, Work& work, const PodPtr& pod) {
-    change_owner(
-        controller, work, pod,
-        fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":[{{"apiVersion":"v1","kind":)"
-                    R"("ReplicationController","name":{},"uid":{},"controller":true,)"
-                    R"("blockOwnerDeletion":true}}]}}}})",
-                    quoted(pod->metadata.uid), quoted(controller.metadata.name), quoted(controller.metadata.uid)));
+    change_owner(controller, work, pod,
+                 fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":[{{"apiVersion":"v1","kind":)"
+                             R"("ReplicationController","name":{},"uid":{},"controller":true,)"
+                             R"("blockOwnerDeletion":true}}]}}}})",
+                             json_text(pod->metadata.uid), json_text(controller.metadata.name),
+                             json_text(controller.metadata.uid)));
   }
 
   void release(const ReplicationController& controller, Work& work, const PodPtr& pod) {
     change_owner(controller, work, pod,
                  fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":[{{"$patch":"delete","uid":{}}}]}}}})",
-                             quoted(pod->metadata.uid), quoted(controller.metadata.uid)));
+                             json_text(pod->metadata.uid), json_text(controller.metadata.uid)));
   }
 
   void change_owner(const ReplicationController& controller, Work& work, const PodPtr& pod, std::string patch) {

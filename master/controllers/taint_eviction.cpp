@@ -100,7 +100,7 @@ class TaintEviction : public Controller {
     host::log_info("Pod {}: leaves node {}, which is tainted NoExecute", key, pod->spec.node_name);
     events_.record(apiclient::reference_to(*pod), "Normal", "TaintManagerEviction", "Marking for deletion Pod " + key);
     const std::string condition =
-        R"({"metadata":{"uid":)" + quoted(pod->metadata.uid) +
+        R"({"metadata":{"uid":)" + json_text(pod->metadata.uid) +
         R"(},"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"DeletionByTaintManager",)"
         R"("message":"Taint manager: deleting due to NoExecute taint","lastTransitionTime":")" +
         api::to_string(api::Time{wall_seconds()}) + R"("}]}})";
