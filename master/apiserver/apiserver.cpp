@@ -5,6 +5,7 @@
 #include <map>
 
 #include "master/apiserver/call.h"
+#include "master/apiserver/host_contents.h"
 #include "master/apiserver/plan.h"
 #include "master/apiserver/reading.h"
 #include "master/apiserver/status.h"
@@ -46,7 +47,8 @@ struct ApiServer::Impl {
         journal(metrics),
         registry(loop, store, options.registry, access.admission),
         reading(store),
-        writing(registry, reading, store) {
+        writing(registry, reading, store),
+        contents(store) {
     metrics.on_render([this, &metrics] {
       for (const auto& [resource, hub] : hubs) {
         metrics
@@ -74,6 +76,7 @@ struct ApiServer::Impl {
   Registry registry;
   Reading reading;
   Writing writing;
+  HostContents contents;
   std::vector<Extension*> extensions;
   std::shared_ptr<size_t> writes = std::make_shared<size_t>(0);  // under way; shared with them
   std::map<const api::Resource*, std::unique_ptr<WatchHub>> hubs;

@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <deque>
+#include <unordered_map>
+
 #include "master/apiserver/identity.h"
 #include "master/apiserver/patching.h"
 #include "master/apiserver/plan.h"
@@ -34,16 +37,25 @@ struct Registry::Impl : std::enable_shared_from_this<Registry::Impl> {
   struct Attempt {
     std::function<Planned()> plan;
     Done done;
+    std::string line;  // the object's key; "" of what has no name yet
     int tries = 0;
   };
   using AttemptPtr = std::shared_ptr<Attempt>;  // shared by whatever it waits for
 
-  void run(std::function<Planned()> plan, Done done) {
+  // Writes of one object stand in line: side by side all but one of them would be for nothing.
+  void run(const WriteRequest& request, std::function<Planned()> plan, Done done) {
     auto attempt = std::make_shared<Attempt>();
     attempt->plan = std::move(plan);
     attempt->done = std::move(done);
+    const Attributes& asked = request.attributes;
+    if (!asked.name.empty()) {
+      attempt->line = store.key_of(Planner::stored(*asked.kind), asked.namespace_, asked.name);
+      const auto [line, first] = lines.try_emplace(attempt->line);
+      if (!first) return line->second.push_back(attempt);
+    }
     go(attempt, store.fresh());
   }
+  void finish(const AttemptPtr& attempt, Outcome outcome);
   void go(const AttemptPtr& attempt, bool fresh);
   void committed(const AttemptPtr& attempt, Written written, const Prepared* object, host::Result<Committed> result);
   // Events are kept for a while only: `then` gets the lease, or 0 for other kinds.
@@ -52,19 +64,36 @@ struct Registry::Impl : std::enable_shared_from_this<Registry::Impl> {
   Store& store;
   const RegistryOptions options;
   const Planner planner;
+  std::unordered_map<std::string, std::deque<AttemptPtr>> lines;  // behind the write under way, by key
 };
+
+void Registry::Impl::finish(const AttemptPtr& attempt, Outcome outcome) {
+  if (const auto line = lines.find(attempt->line); line != lines.end()) {
+    if (line->second.empty()) {
+      lines.erase(line);
+    } else {
+      const AttemptPtr next = line->second.front();
+      line->second.pop_front();
+      // It is planned on what the write before it has made.
+      store.barrier([weak = weak_from_this(), next](const host::Status&) {
+        if (const auto self = weak.lock()) self->go(next, self->store.fresh());
+      });
+    }
+  }
+  attempt->done(std::move(outcome));
+}
 
 void Registry::Impl::go(const AttemptPtr& attempt, bool fresh) {
   Planned planned = attempt->plan();
   if (!planned || planned->nothing) {
     if (fresh) {
-      if (!planned) return attempt->done(std::unexpected(std::move(planned.error())));
-      return attempt->done(std::move(planned->written));
+      if (!planned) return finish(attempt, std::unexpected(std::move(planned.error())));
+      return finish(attempt, std::move(planned->written));
     }
     return store.barrier([weak = weak_from_this(), attempt](host::Status status) {
       const auto self = weak.lock();
       if (!self) return;
-      if (!status) return attempt->done(std::unexpected(unavailable(status.error().message)));
+      if (!status) return self->finish(attempt, std::unexpected(unavailable(status.error().message)));
       self->go(attempt, true);
     });
   }
@@ -78,20 +107,20 @@ void Registry::Impl::go(const AttemptPtr& attempt, bool fresh) {
 void Registry::Impl::committed(const AttemptPtr& attempt, Written written, const Prepared* object,
                                host::Result<Committed> result) {
   if (!result) {
-    return attempt->done(std::unexpected(
-        result.error().code == host::Error::Code::invalid
-            ? too_large(result.error().message)
-            : timed_out(fmt::format("{}; whether the write happened is unknown", result.error().message))));
+    return finish(attempt, std::unexpected(result.error().code == host::Error::Code::invalid
+                                               ? too_large(result.error().message)
+                                               : timed_out(fmt::format("{}; whether the write happened is unknown",
+                                                                       result.error().message))));
   }
   if (result->succeeded) {
     if (object != nullptr) written.version = object->version;
-    return attempt->done(std::move(written));
+    return finish(attempt, std::move(written));
   }
-  if (++attempt->tries == kMostTries) return attempt->done(std::unexpected(too_many_requests()));
+  if (++attempt->tries == kMostTries) return finish(attempt, std::unexpected(too_many_requests()));
   store.reach(result->revision, kPatience, [weak = weak_from_this(), attempt](host::Status status) {
     const auto self = weak.lock();
     if (!self) return;
-    if (!status) return attempt->done(std::unexpected(unavailable(status.error().message)));
+    if (!status) return self->finish(attempt, std::unexpected(unavailable(status.error().message)));
     self->go(attempt, true);
   });
 }
@@ -115,12 +144,14 @@ void Registry::create(WriteRequest request, api::AnyObject object, Done done) {
   Impl* impl = impl_.get();
   object = to_stored(std::move(object));
   const api::Resource& resource = object.resource();
-  impl->with_lease(resource, std::move(done),
-                   [impl, request = std::move(request), object = std::move(object)](int64_t lease, Done then) {
-                     impl->run([impl, request, object,
-                                lease] { return impl->planner.create(request, object, Ownership::track, lease); },
-                               std::move(then));
-                   });
+  impl->with_lease(
+      resource, std::move(done),
+      [impl, request = std::move(request), object = std::move(object)](int64_t lease, Done then) {
+        impl->run(
+            request,
+            [impl, request, object, lease] { return impl->planner.create(request, object, Ownership::track, lease); },
+            std::move(then));
+      });
 }
 
 void Registry::update(WriteRequest request, api::AnyObject object, Done done) {
@@ -131,6 +162,7 @@ void Registry::update(WriteRequest request, api::AnyObject object, Done done) {
       resource, std::move(done),
       [impl, request = std::move(request), object = std::move(object)](int64_t lease, Done then) {
         impl->run(
+            request,
             [impl, request, object, lease]() -> Planned {
               const api::Resource& resource = object.resource();
               const VersionPtr current = impl->planner.current(request);
@@ -160,6 +192,7 @@ void Registry::modify(WriteRequest request, Mutation change, Done done) {
   impl->with_lease(resource, std::move(done),
                    [impl, request = std::move(request), change = std::move(change)](int64_t lease, Done then) {
                      impl->run(
+                         request,
                          [impl, request, change, lease]() -> Planned {
                            const VersionPtr current = impl->planner.current(request);
                            if (!current) return std::unexpected(impl->planner.missing(request));
@@ -207,14 +240,15 @@ void Registry::patch(WriteRequest request, Patch patch, Done done) {
     return planned;
   };
   impl->with_lease(resource, std::move(done), [impl, request = std::move(request), plan](int64_t lease, Done then) {
-    impl->run([request, plan, lease] { return plan(request, lease); }, std::move(then));
+    impl->run(request, [request, plan, lease] { return plan(request, lease); }, std::move(then));
   });
 }
 
 void Registry::remove(WriteRequest request, api::DeleteOptions options, Done done) {
   Impl* impl = impl_.get();
   impl->run(
-      [impl, request = std::move(request), options = std::move(options)]() -> Planned {
+      request,
+      [impl, request, options = std::move(options)]() -> Planned {
         const VersionPtr current = impl->planner.current(request);
         if (!current) return std::unexpected(impl->planner.missing(request));
         return impl->planner.remove(request, current, options);
@@ -224,9 +258,9 @@ void Registry::remove(WriteRequest request, api::DeleteOptions options, Done don
 
 void Registry::bind(WriteRequest request, api::Binding binding, Done done) {
   Impl* impl = impl_.get();
-  impl->run([impl, request = std::move(request),
-             binding = std::move(binding)] { return impl->planner.bind(request, binding); },
-            std::move(done));
+  impl->run(
+      request, [impl, request, binding = std::move(binding)] { return impl->planner.bind(request, binding); },
+      std::move(done));
 }
 
 }  // namespace keelson::apiserver

@@ -307,14 +307,14 @@ BOOST_AUTO_TEST_CASE(a_watcher_that_does_not_read_is_dropped_with_410) {
   HttpClient slow(rig.port());
   slow.open(kMaps + "?watch=true");
   const std::string big(200'000, 'x');
-  for (int i = 0; i < 60; ++i) BOOST_REQUIRE_EQUAL(rig.post(kMaps, config_map(fmt::format("m{}", i), big)).status, 201);
+  for (int i = 0; i < 30; ++i) BOOST_REQUIRE_EQUAL(rig.post(kMaps, config_map(fmt::format("m{}", i), big)).status, 201);
   std::string last;
   int events = 0;
   while (const auto event = slow.line(seconds(3))) {
     last = *event;
     ++events;
   }
-  BOOST_CHECK_LT(events, 60);
+  BOOST_CHECK_LT(events, 30);
   BOOST_CHECK_EQUAL(json_at(last, "/type"), "ERROR");
   BOOST_CHECK_EQUAL(json_at(last, "/object/code"), "410");
 }
@@ -770,6 +770,37 @@ BOOST_AUTO_TEST_CASE(events_are_one_object_in_two_views_and_end_by_a_lease) {
   const auto fields = rig.etcdctl({"get", "-w", "fields", "/registry/events/default/e"});
   BOOST_CHECK_EQUAL(fields.out.find("\"Lease\" : 0"), std::string::npos);
   BOOST_CHECK(fields.out.find("\"Lease\" : ") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(what_the_pods_of_a_node_name_is_copied_to_it, ApiRig) {
+  const auto eventually = [&](const std::string& key, std::string_view pointer, const std::string& wanted) {
+    std::string value;
+    for (int i = 0; i < 100; ++i) {
+      value = json_at(etcdctl({"get", "--print-value-only", "/registry/hosts/n1/" + key}).out, pointer);
+      if (value == wanted) return;
+      std::this_thread::sleep_for(milliseconds(20));
+    }
+    BOOST_CHECK_EQUAL(value, wanted);
+  };
+  post(kMaps, config_map("conf"));
+  const auto web =
+      pod("web", "",
+          R"("volumes":[{"name":"v","configMap":{"name":"conf"}},{"name":"s","secret":{"secretName":"late"}}],)");
+  BOOST_REQUIRE_EQUAL(post(kPods, web).status, 201);
+  post(kPods + "/web/binding", binding("web", "n1"));
+  eventually("configmaps/default/conf", "/data/a", "1");
+  put(kMaps + "/conf", config_map("conf", "2"));
+  eventually("configmaps/default/conf", "/data/a", "2");
+  post("/api/v1/namespaces/default/secrets", R"({"metadata":{"name":"late"},"stringData":{"a":"b"}})");
+  eventually("secrets/default/late", "/data/a", "Yg==");
+  // While nobody looked, a Pod went: the start makes good what is left over.
+  etcdctl({"put", "/registry/hosts/n9/configmaps/default/conf", "{}"});
+  restart_server();
+  remove(kPods + "/web", R"({"gracePeriodSeconds":0})");
+  for (int i = 0; i < 100 && !etcdctl({"get", "--prefix", "--keys-only", "/registry/hosts/"}).out.empty(); ++i) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  BOOST_CHECK_EQUAL(etcdctl({"get", "--prefix", "--keys-only", "/registry/hosts/"}).out, "");
 }
 
 // ---- forms of an answer --------------------------------------------------------------------------
