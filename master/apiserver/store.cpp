@@ -358,7 +358,6 @@ void Store::Impl::nudge(int64_t wanted) {
 
 void Store::barrier(Ready ready) {
   Impl& impl = *impl_;
-  if (!impl.ready) return impl.reach(0, impl.options.patience, std::move(ready));
   if (impl.options.sole_writer) return impl.reach(impl.acknowledged, impl.options.patience, std::move(ready));
   impl.about_to_ask.push_back(std::move(ready));
   if (!impl.ask_under_way) impl.ask_revision();

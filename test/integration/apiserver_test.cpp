@@ -836,6 +836,16 @@ BOOST_FIXTURE_TEST_CASE(a_watch_goes_on_over_a_restart_of_the_server, ApiRig) {
   BOOST_CHECK_EQUAL(next(watch), "ADDED c");
 }
 
+BOOST_AUTO_TEST_CASE(what_is_written_before_the_first_list_has_come_is_not_missed) {
+  ApiRig rig({.store = {.replay = 0}});
+  const std::string big(900'000, 'x');  // so that the list takes its time
+  for (int i = 0; i < 20; ++i) rig.post(kMaps, config_map(fmt::format("big{}", i), big));
+  rig.restart_server();
+  BOOST_CHECK_EQUAL(rig.post("/api/v1/namespaces", R"({"metadata":{"name":"early"}})").status, 201);
+  const auto made = rig.post("/api/v1/namespaces/early/configmaps", config_map("one"));
+  BOOST_CHECK_MESSAGE(made.status == 201, made.body);
+}
+
 BOOST_FIXTURE_TEST_CASE(etcd_may_go_away_and_come_back, ApiRig) {
   post(kMaps, config_map("a"));
   HttpClient watch(port());

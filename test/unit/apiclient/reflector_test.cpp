@@ -22,7 +22,9 @@ namespace {
 // What a reflector of ConfigMaps has told, one word each: "synced(a=1 b=2)", "+c=3", "a=1>2", "-b=2", "!".
 class Watcher {
  public:
-  explicit Watcher(FakeApi& server, ReflectorOptions options = {}) : server_(server) {
+  // on_first is on_next from the start, so that it sees the first handler however soon that comes.
+  explicit Watcher(FakeApi& server, ReflectorOptions options = {}, std::function<void(Watcher&)> on_first = nullptr)
+      : on_next(std::move(on_first)), server_(server) {
     options.first_retry = 10ms;
     options.most_retry = 50ms;
     loop_.run([&] {
@@ -110,7 +112,7 @@ class Watcher {
   }
   std::unique_ptr<Reflector<api::ConfigMap>>& reflector() { return reflector_; }
   keelson::test::LoopThread& loop() { return loop_; }
-  std::function<void()> on_next;  // runs in the next handler
+  std::function<void(Watcher&)> on_next;  // runs in the next handler
 
  private:
   static std::string text(const api::ConfigMap& map) { return map.metadata.name + "=" + map.data.at("v"); }
@@ -120,7 +122,7 @@ class Watcher {
       told_ += (told_.empty() ? "" : ", ") + word;
       news_.notify_all();
     }
-    if (const auto run = std::exchange(on_next, nullptr)) run();
+    if (const auto run = std::exchange(on_next, nullptr)) run(*this);
   }
 
   FakeApi& server_;
@@ -460,14 +462,11 @@ BOOST_AUTO_TEST_CASE(a_server_that_ends_each_watch_at_once_is_not_stormed) {
 BOOST_AUTO_TEST_CASE(a_handler_may_destroy_the_reflector) {
   FakeApi server;
   server.run([&] { server.put("a", "1"); });
+  const auto destroy = [](Watcher& watcher) { watcher.reflector().reset(); };
   for (const bool at_once : {true, false}) {
-    Watcher watcher(server);
-    const auto destroy = [&] { watcher.reflector().reset(); };
-    if (at_once) {
-      watcher.loop().run([&] { watcher.on_next = destroy; });
-      watcher.expect("synced(a=1)");
-    } else {
-      watcher.expect("synced(a=1)");
+    Watcher watcher(server, {}, at_once ? std::function<void(Watcher&)>(destroy) : nullptr);
+    watcher.expect("synced(a=1)");
+    if (!at_once) {
       watcher.watching();
       watcher.loop().run([&] { watcher.on_next = destroy; });
       server.run([&] {
