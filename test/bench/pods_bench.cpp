@@ -1,30 +1,22 @@
 // tools/bench pods: how soon a Pod's process runs, how many start per second, and what
 // the agent and its shims cost in memory; beside crun and podman in the same run.
-// The run directory is a tmpfs, as /run is on a node.
 #include <fmt/core.h>
-#include <signal.h>
-#include <time.h>
 
-#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <fstream>
-#include <thread>
 
-#include "test/integration/sandbox.h"
+#include "test/bench/stamps.h"
 
+using keelson::test::Figures;
+using keelson::test::now_ns;
 using keelson::test::Sandbox;
+using keelson::test::wait_for_stamp;
 using namespace std::chrono_literals;
 
 namespace {
 
 constexpr int kRounds = 30;
 constexpr int kMany = 100;
-
-int64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 std::string pod(const std::string& name, bool stays) {
   return fmt::format(R"(---
@@ -39,14 +31,6 @@ spec:
                      name, stays ? ", sleep" : "");
 }
 
-struct Figures {
-  std::vector<double> ms;
-  double at(double part) {
-    std::ranges::sort(ms);
-    return ms.empty() ? 0 : ms[std::min(ms.size() - 1, static_cast<size_t>(part * static_cast<double>(ms.size())))];
-  }
-};
-
 std::vector<int64_t> stamps_of(const std::string& output) {
   std::vector<int64_t> stamps;
   for (size_t at = output.find("now "); at != std::string::npos; at = output.find("now ", at + 1))
@@ -55,48 +39,13 @@ std::vector<int64_t> stamps_of(const std::string& output) {
 }
 
 struct Bench : Sandbox {
-  Bench() {
-    import_test_image();
-    std::filesystem::create_directories(run_dir());
-    shell("mount -t tmpfs -o mode=755 keelson-bench " + run_dir().string());
-  }
-  ~Bench() {
-    drain();
-    stop_agent(SIGTERM);
-    shell("umount " + run_dir().string());
-  }
-  Bench(const Bench&) = delete;
-  Bench& operator=(const Bench&) = delete;
+  Bench() : run_(*this) { import_test_image(); }
 
   // The peers run by cgroup v1 or v2, and refuse a host that has both: they do not see the second here. The
   // first stamp printed is the command's own beginning.
   keelson::host::Output peer(const std::string& command) {
     return shell("unshare --mount --propagation private sh -c 'findmnt -t cgroup >/dev/null && umount -a -t cgroup2; " +
                  (binaries() / "demo-echo").string() + " now; " + command + "'");
-  }
-
-  // The stamp that the Pod's process printed; 0 while it has not.
-  int64_t stamp(const std::string& name) {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(root_dir() / "logs", ignored)) {
-      if (!entry.path().filename().string().starts_with("default_" + name + "_")) continue;
-      std::ifstream log(entry.path() / "main/0.log");
-      for (std::string line; std::getline(log, line);) {
-        const auto at = line.find("now ");
-        if (at != std::string::npos) return std::stoll(line.substr(at + 4));
-      }
-    }
-    return 0;
-  }
-
-  int64_t wait_for_stamp(const std::string& name) {
-    int64_t result = 0;
-    for (int i = 0; i < 10000 && result == 0; ++i) {
-      std::this_thread::sleep_for(1ms);
-      result = stamp(name);
-    }
-    BOOST_REQUIRE_MESSAGE(result != 0, name << " did not run\n" << agent_log());
-    return result;
   }
 
   // kB of a field of smaps_rollup.
@@ -128,6 +77,9 @@ struct Bench : Sandbox {
                static_cast<double>(memory(agent_pid(), "Rss:")) / 1024,
                static_cast<double>(memory(agent_pid(), "Pss:")) / 1024, pids.size(), rss / count, pss / count);
   }
+
+ private:
+  keelson::test::RunOnTmpfs run_;
 };
 
 void print(const char* what, Figures& figures, double beside) {
@@ -144,7 +96,7 @@ BOOST_FIXTURE_TEST_CASE(figures, Bench) {
     const auto name = fmt::format("b{}", i);
     const auto began = now_ns();
     write_manifest(name + ".yaml", pod(name, i == 0));
-    ours.ms.push_back(static_cast<double>(wait_for_stamp(name) - began) / 1e6);
+    ours.ms.push_back(static_cast<double>(wait_for_stamp(*this, name) - began) / 1e6);
     if (i == 0) print_memory("memory, 1 Pod:");
     if (i == 0) continue;
     remove_manifest(name + ".yaml");
@@ -212,7 +164,7 @@ spec:
   const auto began = now_ns();
   write_manifest("many.yaml", many);
   int64_t last = 0;
-  for (int i = 0; i < kMany; ++i) last = std::max(last, wait_for_stamp(fmt::format("m{}", i)));
+  for (int i = 0; i < kMany; ++i) last = std::max(last, wait_for_stamp(*this, fmt::format("m{}", i)));
   const double seconds = static_cast<double>(last - began) / 1e9;
   fmt::print("{:<34} {:.2f} s, {:.0f} Pods/s\n", fmt::format("{} Pods at once:", kMany), seconds, kMany / seconds);
   print_memory(fmt::format("memory, {} Pods:", kMany + 1));

@@ -94,6 +94,7 @@ class Sandbox {
   host::Path bpffs() const { return "/sys/fs/bpf/" + name_; }
   static host::Path binaries();  // build/bin
   std::string name() const { return name_; }
+  const std::string& outside_namespace() const { return outside_; }  // in /run/netns
 
   // A real etcd on a loopback port of the node's namespace (started on first use).
   std::string etcd_endpoint();
