@@ -24,7 +24,7 @@ cp "$(ls -t build/keelson_*.deb | head -n 1)" "$(ls -t build/keelson-master_*.de
 cpack --config build/CPackConfig.cmake -B "$work/cpack" -D CPACK_PACKAGE_VERSION=99.0.0 >"$work/log" 2>&1 ||
   { tail -n 20 "$work/log"; exit 1; }
 mv "$work"/cpack/*.deb "$work/payload/"
-cp build/bin/demo-echo test/vm/deb/guest test/vm/deb/echo.yaml "$work/payload/"
+cp build/bin/demo-echo test/vm/deb/guest test/vm/deb/echo.yaml README.md "$work/payload/"
 [[ -e build/test-image.tar ]] || test/integration/make_test_image build/bin "$PWD/build/test-image.tar"
 cp build/test-image.tar "$work/payload/image.tar"
 tar -C "$work/payload" -cf "$work/payload.tar" .
