@@ -3,6 +3,7 @@
 // first deed, and its log is read on the node.
 
 #include <fmt/core.h>
+#include <signal.h>
 #include <time.h>
 
 #include <algorithm>
