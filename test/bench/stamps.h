@@ -64,8 +64,10 @@ class RunOnTmpfs {
     node.shell("mount -t tmpfs -o mode=755 keelson-bench " + node.run_dir().string());
   }
   ~RunOnTmpfs() {
-    node_.drain();
-    node_.stop_agent(SIGTERM);
+    if (node_.agent_runs()) {
+      node_.drain();
+      node_.stop_agent(SIGTERM);
+    }
     node_.shell("umount " + node_.run_dir().string());
   }
   RunOnTmpfs(const RunOnTmpfs&) = delete;
