@@ -184,8 +184,11 @@ std::string Sandbox::what_is_left() const {
   list("links", in_node + "ip -o link | grep -vE ': (lo|eth0)[@:]'");
   list("tc", in_node + "tc qdisc show dev eth0 | grep -E 'clsact|ingress'");
   list("sysctl", in_node + "sh -c 'cat /proc/sys/net/ipv4/ip_forward' | grep -v 0");
-  list("processes", "for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -F '" + directory_.string() +
-                        "' | grep -v etcd; done");
+  // One that was forked and is about to end is not left behind: what stays is.
+  list("processes", "look() { for p in /proc/[0-9]*; do tr '\\0' ' ' 2>/dev/null <$p/cmdline | grep -F '" +
+                        directory_.string() +
+                        "' | grep -v etcd; done; }; for i in 1 2 3 4 5 6 7 8 9 10; do [ -n \"$(look)\" ] || exit 0; "
+                        "sleep 0.3; done; look");
   return left;
 }
 
