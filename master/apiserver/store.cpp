@@ -119,7 +119,10 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   bool ready = false, connected = false;
   int64_t revision = 0;
   int64_t ready_at = 0;      // where etcd was when we began to list
-  int64_t acknowledged = 0;  // the newest revision that a client was told of
+  int64_t acknowledged = 0;  // the newest revision that a client may know of
+  // Commits of unknown fate so far, and how many of them etcd has been asked after since: as long as
+  // these differ, it may hold what nobody was told of and the watch has not shown.
+  int64_t doubts = 0, settled = 0;
   int64_t compacted = 0;
   std::vector<std::function<void()>> ready_callbacks;
   std::unordered_map<std::string, std::vector<std::shared_ptr<Prepared>>> pending;  // shared with the commits
@@ -326,10 +329,14 @@ void Store::Impl::ask_revision() {
   ask_under_way = true;
   asking = std::exchange(about_to_ask, {});
   client.range({.key = std::string(kRoot), .limit = 1, .keys_only = true},
-               [weak = weak_from_this()](host::Result<etcd::RangeAnswer> answer) {
+               [weak = weak_from_this(), doubts = doubts](host::Result<etcd::RangeAnswer> answer) {
                  const auto self = weak.lock();
                  if (!self) return;
                  self->ask_under_way = false;
+                 if (answer) {
+                   self->settled = doubts;
+                   self->acknowledged = std::max(self->acknowledged, answer->revision);
+                 }
                  for (Ready& call : std::exchange(self->asking, {})) {
                    if (answer) {
                      self->reach(answer->revision, self->options.patience, std::move(call));
@@ -358,7 +365,9 @@ void Store::Impl::nudge(int64_t wanted) {
 
 void Store::barrier(Ready ready) {
   Impl& impl = *impl_;
-  if (impl.options.sole_writer) return impl.reach(impl.acknowledged, impl.options.patience, std::move(ready));
+  if (impl.options.sole_writer && impl.settled == impl.doubts) {
+    return impl.reach(impl.acknowledged, impl.options.patience, std::move(ready));
+  }
   impl.about_to_ask.push_back(std::move(ready));
   if (!impl.ask_under_way) impl.ask_revision();
 }
@@ -403,7 +412,10 @@ void Store::commit(Commit commit, std::move_only_function<void(host::Result<Comm
     if (!self) return;
     self->commit_seconds.observe(std::chrono::duration<double>(host::Clock::now() - began).count());
     if (object && (!answer || !answer->succeeded)) self->drop_pending(object);
-    if (!answer) return done(std::unexpected(std::move(answer.error())));
+    if (!answer) {
+      if (answer.error().code != host::Error::Code::invalid) ++self->doubts;
+      return done(std::unexpected(std::move(answer.error())));
+    }
     if (answer->succeeded) {
       self->acknowledged = std::max(self->acknowledged, answer->revision);
       if (object && !object->version) {
@@ -477,7 +489,8 @@ std::unique_ptr<Store> Store::create(host::Loop& loop, etcd::Client& client, hos
 bool Store::ready() const { return impl_->ready; }
 bool Store::connected() const { return impl_->ready && impl_->connected; }
 bool Store::fresh() const {
-  return impl_->ready && impl_->options.sole_writer && impl_->revision >= impl_->acknowledged;
+  return impl_->ready && impl_->options.sole_writer && impl_->settled == impl_->doubts &&
+         impl_->revision >= impl_->acknowledged;
 }
 int64_t Store::revision() const { return impl_->revision; }
 int64_t Store::compacted() const { return impl_->compacted; }

@@ -34,7 +34,8 @@ inline constexpr std::string_view kHosts = "/registry/hosts/";
 
 struct StoreOptions {
   // Only this store writes under /registry/: a read is fresh once it has seen the last write
-  // that was acknowledged here. Otherwise etcd is asked (once for all readers that wait).
+  // that was acknowledged here. Otherwise, and when the fate of a write is unknown, etcd is asked
+  // (once for all readers that wait).
   bool sole_writer = true;
   KindCache::Limits history;
   // So many of the last revisions are read as changes at start, so that watches which a
@@ -96,8 +97,8 @@ class Store {
   // Nothing that was acknowledged is missing from the cache, for all that can be known at once.
   bool fresh() const;
   using Ready = std::move_only_function<void(host::Status)>;
-  // When the cache holds everything that was acknowledged before this call. Unavailable when
-  // etcd is away for too long.
+  // When the cache holds everything that was acknowledged before this call, and what of the writes
+  // that ended "unavailable" has happened. Unavailable when etcd is away for too long.
   void barrier(Ready ready);
   // When everything up to the revision has been seen; unavailable after `patience`.
   void reach(int64_t revision, host::Duration patience, Ready ready);
