@@ -16,6 +16,8 @@ namespace {
 constexpr std::string_view kNamespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 constexpr std::string_view kName = "kubernetes";
 constexpr std::string_view kServiceName = "kubernetes.io/service-name";
+// How long an address is good for without its server: a period is missed without harm.
+constexpr auto kAnnounced = std::chrono::seconds(15);
 // The slice is ours, not the endpoint controller's, which leaves alone what another manages.
 constexpr std::string_view kManagedBy = "endpointslice.kubernetes.io/managed-by";
 
@@ -73,6 +75,7 @@ void Bootstrap::look() {
   timer_ = loop_.after(options_.period, [this] { look(); });
   if (!store_.connected()) return;
   missing_ = false;
+  announce();
   make_namespaces();
   // What stands in a namespace follows once the namespace is there.
   if (store_.find<api::Namespace>("", "default")) {
@@ -126,16 +129,38 @@ void Bootstrap::make_service() {
   make(std::move(service));
 }
 
+void Bootstrap::announce() {
+  if (!options_.address) return;
+  store_.lease(kAnnounced, [this](host::Result<int64_t> lease) {
+    if (!lease) return host::log_warning("bootstrap: {}; it is tried again", lease.error().message);
+    std::string key = fmt::format("{}{}", kServers, options_.address->to_string());
+    if (*lease == announced_with_ && store_.servers().contains(key)) return;
+    Commit commit;
+    commit.operations.emplace_back(etcd::Put{.key = std::move(key), .value = "{}", .lease = *lease});
+    store_.commit(std::move(commit), [this, lease = *lease](host::Result<Committed> result) {
+      if (!result) return host::log_warning("bootstrap: {}; it is tried again", result.error().message);
+      announced_with_ = lease;
+    });
+  });
+}
+
+std::set<std::string> Bootstrap::addresses() const {
+  std::set<std::string> all = {options_.address->to_string()};
+  for (const std::string& key : store_.servers()) {
+    const auto address = host::IpAddress::parse(std::string_view(key).substr(kServers.size()));
+    if (address && address->is_v4() == options_.address->is_v4()) all.insert(address->to_string());
+  }
+  return all;
+}
+
 void Bootstrap::make_endpoints() {
   if (!options_.address) return;
-  const std::string address = options_.address->to_string();
-  const bool v6 = address.find(':') != std::string::npos;
 
   api::Endpoints endpoints;
   endpoints.metadata = metadata_of("default", kName);
   endpoints.metadata.labels = {{"endpointslice.kubernetes.io/skip-mirror", "true"}};
   api::EndpointSubset subset;
-  subset.addresses.push_back({.ip = address});
+  for (const std::string& address : addresses()) subset.addresses.push_back({.ip = address});
   subset.ports.push_back({.name = "https", .port = options_.port, .protocol = "TCP"});
   endpoints.subsets.push_back(std::move(subset));
 
@@ -143,11 +168,13 @@ void Bootstrap::make_endpoints() {
   slice.metadata = metadata_of("default", kName);
   slice.metadata.labels = {{std::string(kServiceName), std::string(kName)},
                            {std::string(kManagedBy), "keelson-apiserver"}};
-  slice.address_type = v6 ? "IPv6" : "IPv4";
-  api::Endpoint endpoint;
-  endpoint.addresses = {address};
-  endpoint.conditions.ready = true;
-  slice.endpoints.push_back(std::move(endpoint));
+  slice.address_type = options_.address->is_v4() ? "IPv4" : "IPv6";
+  for (const std::string& address : addresses()) {
+    api::Endpoint endpoint;
+    endpoint.addresses = {address};
+    endpoint.conditions.ready = true;
+    slice.endpoints.push_back(std::move(endpoint));
+  }
   api::EndpointSlicePort slice_port;
   slice_port.name = "https";
   slice_port.protocol = "TCP";
@@ -169,7 +196,11 @@ void Bootstrap::make_endpoints() {
         },
         [this, what](Outcome outcome) {
           under_way_.erase(what);
-          if (!outcome) host::log_warning("bootstrap: {}: {}; it is tried again", what, outcome.error().message);
+          if (!outcome) {
+            host::log_warning("bootstrap: {}: {}; it is tried again", what, outcome.error().message);
+          } else if (!done_) {
+            soon();
+          }
         });
   };
   keep(

@@ -1,10 +1,14 @@
 #pragma once
 // What is there in every cluster without anybody having made it: the namespaces, and the
-// default/kubernetes Service with the endpoints of this server. It is looked after for as
-// long as this lives: what somebody deletes comes back.
+// default/kubernetes Service with the endpoints of this server and of all others on the same
+// etcd. It is looked after for as long as this lives: what somebody deletes comes back.
+//
+// Each server announces its address in etcd, under a lease that it takes anew for as long as it
+// lives; the endpoints of one that has gone are taken away within a minute. All are thought to
+// listen on the same port, and to be reached by the same family, as the Service has but one.
 //
 // Loop's thread. Source: Kubernetes' pkg/controlplane/controller (systemnamespaces,
-// kubernetesservice).
+// kubernetesservice) and reconcilers (lease).
 
 #include <cstdint>
 #include <memory>
@@ -40,6 +44,8 @@ class Bootstrap : private Observer {
   void make_namespaces();
   void make_service();
   void make_endpoints();
+  void announce();
+  std::set<std::string> addresses() const;  // of all servers
 
   void changed(const Change& change) override;
   void reset() override { soon(); }
@@ -50,6 +56,7 @@ class Bootstrap : private Observer {
   Registry& registry_;
   BootstrapOptions options_;
   std::set<std::string> under_way_;  // what is being written: "Kind/namespace/name"
+  int64_t announced_with_ = 0;       // the lease of our address
   bool missing_ = false;             // something was, at the last look
   bool done_ = false;
   host::Timer timer_, soon_;

@@ -15,9 +15,9 @@ namespace keelson::apiserver {
 
 namespace {
 
-constexpr auto kRetry = std::chrono::milliseconds(200);  // of a list, while etcd is away
-constexpr auto kNudge = std::chrono::milliseconds(50);   // how long a foreign revision may take to show
-constexpr auto kLeaseShare = std::chrono::seconds(60);
+constexpr auto kRetry = std::chrono::milliseconds(200);         // of a list, while etcd is away
+constexpr auto kNudge = std::chrono::milliseconds(50);          // how long a foreign revision may take to show
+constexpr auto kLeaseShare = std::chrono::seconds(60);          // at most
 constexpr std::string_view kTick = "/registry/apiserver/tick";  // written to see the watch move
 
 // /registry/hosts/<node>/configmaps/…
@@ -113,7 +113,7 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   std::deque<KindCache> kinds;  // never moved
   std::vector<int> index;       // by place in api::resources(); -1: not stored
   std::map<std::string, KindCache*, std::less<>> by_prefix;
-  std::set<std::string, std::less<>> ranges;
+  std::set<std::string, std::less<>> ranges, servers;
   std::map<std::string, int64_t, std::less<>> copies;
 
   bool ready = false, connected = false;
@@ -170,10 +170,12 @@ void Store::Impl::try_later(const host::Error& error) {
 void Store::Impl::listed(etcd::RangeAnswer answer) {
   std::vector<Objects> objects(kinds.size());
   ranges.clear();
+  servers.clear();
   copies.clear();
   pending.clear();  // what their events would tell is in the list
   for (const etcd::KeyValue& kv : answer.kvs) {
     if (kv.key.starts_with(kRanges)) ranges.insert(kv.key);
+    if (kv.key.starts_with(kServers)) servers.insert(kv.key);
     if (is_copied_content(kv.key)) copies.emplace(kv.key, kv.mod_revision);
     std::string_view below;
     KindCache* kind = kind_of(kv.key, below);
@@ -246,11 +248,12 @@ void Store::Impl::apply(int64_t at, std::vector<etcd::Event> events) {
 
 void Store::Impl::apply_one(etcd::Event event) {
   const etcd::KeyValue& kv = event.kv;
-  if (kv.key.starts_with(kRanges)) {
+  for (const auto& [prefix, keys] : {std::pair(kRanges, &ranges), std::pair(kServers, &servers)}) {
+    if (!kv.key.starts_with(prefix)) continue;
     if (event.type == etcd::Event::Type::put) {
-      ranges.insert(kv.key);
+      keys->insert(kv.key);
     } else {
-      ranges.erase(kv.key);
+      keys->erase(kv.key);
     }
     return;
   }
@@ -431,15 +434,16 @@ void Store::lease(std::chrono::seconds ttl, std::move_only_function<void(host::R
   if (shared.id != 0 && host::Clock::now() < shared.until) return done(shared.id);
   shared.waiting.push_back(std::move(done));
   if (std::exchange(shared.granting, true)) return;
-  impl_->client.grant({.ttl_seconds = (ttl + kLeaseShare).count(), .id = 0},
-                      [weak = std::weak_ptr(impl_), ttl](host::Result<etcd::LeaseGrantAnswer> answer) {
+  const auto share = std::min(kLeaseShare, ttl);
+  impl_->client.grant({.ttl_seconds = (ttl + share).count(), .id = 0},
+                      [weak = std::weak_ptr(impl_), ttl, share](host::Result<etcd::LeaseGrantAnswer> answer) {
                         const auto self = weak.lock();
                         if (!self) return;
                         Impl::SharedLease& shared = self->leases[ttl];
                         shared.granting = false;
                         if (answer) {
                           shared.id = answer->id;
-                          shared.until = host::Clock::now() + kLeaseShare;
+                          shared.until = host::Clock::now() + share;
                         }
                         for (auto& call : std::exchange(shared.waiting, {})) {
                           if (answer) {
@@ -497,6 +501,7 @@ int64_t Store::compacted() const { return impl_->compacted; }
 KindCache& Store::kind(const api::Resource& resource) { return impl_->kind(resource); }
 const KindCache& Store::kind(const api::Resource& resource) const { return impl_->kind(resource); }
 const std::set<std::string, std::less<>>& Store::ranges() const { return impl_->ranges; }
+const std::set<std::string, std::less<>>& Store::servers() const { return impl_->servers; }
 const std::map<std::string, int64_t, std::less<>>& Store::copies() const { return impl_->copies; }
 
 void Store::when_ready(std::function<void()> callback) {

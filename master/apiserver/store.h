@@ -4,8 +4,8 @@
 //
 // Keys: /registry/<plural>/[<namespace>/]<name>, of named groups /registry/<group>/<plural>/….
 // Values: the object's JSON without resourceVersion, which is etcd's mod revision. Other keys
-// under /registry/ (hosts/, ranges/) are written through commit() as well; of ranges/, and of
-// the ConfigMaps and Secrets beneath hosts/, it is known which exist.
+// under /registry/ (hosts/, ranges/, masterleases/) are written through commit() as well; of ranges/
+// and masterleases/, and of the ConfigMaps and Secrets beneath hosts/, it is known which exist.
 //
 // Loop's thread. Callbacks come once, perhaps within the call, and never after the store has
 // been destroyed.
@@ -31,6 +31,7 @@ namespace keelson::apiserver {
 inline constexpr std::string_view kRoot = "/registry/";
 inline constexpr std::string_view kRanges = "/registry/ranges/";
 inline constexpr std::string_view kHosts = "/registry/hosts/";
+inline constexpr std::string_view kServers = "/registry/masterleases/";  // Kubernetes' name for it
 
 struct StoreOptions {
   // Only this store writes under /registry/: a read is fresh once it has seen the last write
@@ -91,6 +92,8 @@ class Store {
   }
   // Keys under /registry/ranges/.
   const std::set<std::string, std::less<>>& ranges() const;
+  // Keys under /registry/masterleases/.
+  const std::set<std::string, std::less<>>& servers() const;
   // Keys /registry/hosts/<node>/configmaps/… and …/secrets/…, with the revision of their last write.
   const std::map<std::string, int64_t, std::less<>>& copies() const;
 
@@ -114,7 +117,8 @@ class Store {
   std::string key_of(const api::Resource& resource, std::string_view namespace_, std::string_view name) const;
   // Unavailable: whether it happened is unknown.
   void commit(Commit commit, std::move_only_function<void(host::Result<Committed>)> done);
-  // An etcd lease that ends `ttl` from now or up to a minute later, shared by who asks in that minute.
+  // An etcd lease that ends `ttl` from now, or later by as much again but a minute at most: it is
+  // shared by who asks in that time.
   void lease(std::chrono::seconds ttl, std::move_only_function<void(host::Result<int64_t>)> done);
 
  private:
