@@ -180,6 +180,8 @@ struct Client::Impl::WatchImpl : Watch, std::enable_shared_from_this<WatchImpl> 
   void open();
   void news(uint64_t attempt, WatchNews news);
   void batch(WatchBatch batch);
+  void begun(uint64_t cluster, int64_t revision);
+  void find_out(uint64_t cluster, int64_t revision);
   void ended(WatchEnd end);
 
   Impl& client;
@@ -216,20 +218,38 @@ void Client::Impl::WatchImpl::news(uint64_t of_attempt, WatchNews news) {
   ended(std::get<WatchEnd>(std::move(news)));
 }
 
+void Client::Impl::WatchImpl::begun(uint64_t cluster, int64_t revision) {
+  cluster_id = cluster;
+  backoff.reset();
+  if (next_revision == 0) next_revision = revision + 1;
+  if (std::exchange(broken, false) && handlers.resumed) handlers.resumed();
+}
+
+// The member has not come as far as we have: it lags behind the others, as after the death of a
+// leader, and will tell what we want once it is there; or all of them have gone back. A read that
+// they agree upon tells.
+void Client::Impl::WatchImpl::find_out(uint64_t cluster, int64_t revision) {
+  Range request{.key = prefix.empty() ? std::string(1, '\0') : prefix, .limit = 1, .keys_only = true};
+  client.call(std::move(request), true, [weak = weak_from_this(), of = attempt, cluster, revision](CallResult result) {
+    const auto self = weak.lock();
+    if (!self || of != self->attempt || !self->stream) return;
+    if (!result) return self->ended({.error = to_error(std::move(result.error()))});
+    if (std::get<RangeAnswer>(*result).revision + 1 >= self->next_revision) return self->begun(cluster, revision);
+    self->stream.reset();
+    self->handlers.compacted();
+  });
+}
+
 void Client::Impl::WatchImpl::batch(WatchBatch batch) {
   if (batch.created) {
     // A cluster that was set up anew, or restored from a backup, has another history under the same
     // revisions: what we know does not go with it.
-    const bool another = cluster_id != 0 && batch.cluster_id != cluster_id;
-    if (another || (next_revision > 0 && batch.revision + 1 < next_revision)) {
+    if (cluster_id != 0 && batch.cluster_id != cluster_id) {
       stream.reset();
       return handlers.compacted();
     }
-    cluster_id = batch.cluster_id;
-    backoff.reset();
-    if (next_revision == 0) next_revision = batch.revision + 1;
-    if (std::exchange(broken, false) && handlers.resumed) handlers.resumed();
-    return;
+    const bool behind = next_revision > 0 && batch.revision + 1 < next_revision;
+    return behind ? find_out(batch.cluster_id, batch.revision) : begun(batch.cluster_id, batch.revision);
   }
   std::move(batch.events.begin(), batch.events.end(), std::back_inserter(pending));
   if (batch.revision == 0) return;

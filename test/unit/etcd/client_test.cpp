@@ -256,7 +256,11 @@ BOOST_FIXTURE_TEST_CASE(a_cluster_with_another_history_counts_as_compacted, Fixt
   // Restored from a backup: it is behind what we have seen.
   auto behind = client->watch("/a/", 50, handlers);
   transport.watches.at(0).news(WatchBatch{.cluster_id = 1, .revision = 20, .created = true});
+  BOOST_REQUIRE(until([&] { return transport.calls.size() == 1; }));
+  BOOST_TEST(compacted == 0);
+  transport.take().done(RangeAnswer{.revision = 20});
   BOOST_TEST(until([&] { return compacted == 1; }));
+  BOOST_TEST(!transport.watches.at(0).open);
   // Set up anew.
   auto other = client->watch("/a/", 50, handlers);
   transport.watches.at(1).news(WatchBatch{.cluster_id = 1, .revision = 60, .created = true});
@@ -264,6 +268,32 @@ BOOST_FIXTURE_TEST_CASE(a_cluster_with_another_history_counts_as_compacted, Fixt
   BOOST_REQUIRE(until([&] { return transport.watches.size() == 3; }));
   transport.watches.at(2).news(WatchBatch{.cluster_id = 2, .revision = 70, .created = true});
   BOOST_TEST(until([&] { return compacted == 2; }));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_member_that_lags_behind_the_others_is_waited_for, Fixture) {
+  int compacted = 0, interrupted = 0, resumed = 0;
+  std::vector<int64_t> told;
+  auto watch = client->watch("/a/", 50,
+                             {.events = [&](int64_t revision, auto) { told.push_back(revision); },
+                              .compacted = [&] { ++compacted; },
+                              .interrupted = [&](const host::Error&) { ++interrupted; },
+                              .resumed = [&] { ++resumed; }});
+  transport.watches.at(0).news(WatchEnd{.error = {.message = "gone"}});
+  BOOST_REQUIRE(until([&] { return transport.watches.size() == 2; }));
+  transport.watches.at(1).news(WatchBatch{.cluster_id = 1, .revision = 48, .created = true});
+  BOOST_REQUIRE(until([&] { return transport.calls.size() == 1; }));
+  // Nobody can tell just now: it is as if the watch had broken again.
+  transport.take().done(std::unexpected(CallError{.error = {.message = "no leader"}}));
+  BOOST_REQUIRE(until([&] { return transport.watches.size() == 3; }));
+  BOOST_TEST(interrupted == 2);
+  transport.watches.at(2).news(WatchBatch{.cluster_id = 1, .revision = 48, .created = true});
+  BOOST_REQUIRE(until([&] { return transport.calls.size() == 1; }));
+  BOOST_TEST(std::get<Range>(transport.calls.front().request).serializable == false);
+  transport.take().done(RangeAnswer{.revision = 49});
+  BOOST_TEST(until([&] { return resumed == 1; }));
+  transport.watches.at(2).news(WatchBatch{.cluster_id = 1, .revision = 50, .events = {{.kv = kv("/a/b", 50)}}});
+  BOOST_TEST(until([&] { return told == std::vector<int64_t>{50}; }));
+  BOOST_TEST(compacted == 0);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_lease_is_lost_when_etcd_says_so_or_says_nothing, Fixture) {
