@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "api/resource.h"
+#include "master/apiserver/empty_kinds.h"
 #include "master/apiserver/status.h"
 
 namespace keelson::apiserver {
@@ -57,6 +58,7 @@ std::string verb_list(std::string_view verbs) {
 struct GroupVersion {
   std::string_view group, version;
   std::vector<const api::Resource*> resources;
+  std::vector<const EmptyKind*> empty;
 
   std::string name() const { return group.empty() ? std::string(version) : fmt::format("{}/{}", group, version); }
   std::string path() const { return group.empty() ? "/api/v1" : fmt::format("/apis/{}", name()); }
@@ -64,14 +66,15 @@ struct GroupVersion {
 
 std::vector<GroupVersion> group_versions() {
   std::vector<GroupVersion> found;
+  const auto group_of = [&found](const auto& kind) -> GroupVersion& {
+    const auto at = std::ranges::find_if(
+        found, [&kind](const GroupVersion& g) { return g.group == kind.group && g.version == kind.version; });
+    return at != found.end() ? *at : found.emplace_back(GroupVersion{kind.group, kind.version, {}, {}});
+  };
   for (const api::Resource& resource : api::resources()) {
-    if (resource.plural.empty()) continue;
-    auto at = std::ranges::find_if(found, [&resource](const GroupVersion& g) {
-      return g.group == resource.group && g.version == resource.version;
-    });
-    if (at == found.end()) at = found.insert(found.end(), {resource.group, resource.version, {}});
-    at->resources.push_back(&resource);
+    if (!resource.plural.empty()) group_of(resource).resources.push_back(&resource);
   }
+  for (const EmptyKind& kind : empty_kinds()) group_of(kind).empty.push_back(&kind);
   for (auto& group : found) {
     std::ranges::sort(group.resources, {}, [](const api::Resource* r) { return r->plural; });
   }
@@ -100,6 +103,11 @@ std::string resource_list(const GroupVersion& group) {
                       r->namespaced, r->kind, verb_list(kStatusVerbs)));
     }
   }
+  for (const EmptyKind* kind : group.empty) {
+    add(fmt::format(
+        R"("name":"{}","singularName":"{}","namespaced":true,"kind":"{}","verbs":["list"],"shortNames":["{}"])",
+        kind->plural, kind->singular, kind->kind, kind->short_name));
+  }
   return fmt::format(R"({{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"{}","resources":[{}]}})",
                      group.name(), items);
 }
@@ -111,6 +119,7 @@ std::string response_kind(std::string_view group, std::string_view version, std:
 // APIVersionDiscovery of aggregated discovery.
 std::string aggregated_version(const GroupVersion& group) {
   std::string items;
+  const auto add_item = [&items](std::string text) { items += (items.empty() ? "{" : ",{") + std::move(text) + "}"; };
   for (const api::Resource* r : group.resources) {
     std::string subresources;
     const auto add = [&subresources](std::string text) {
@@ -131,7 +140,12 @@ std::string aggregated_version(const GroupVersion& group) {
     if (!r->short_names.empty()) text += R"(,"shortNames":)" + string_list(r->short_names);
     if (!r->categories.empty()) text += R"(,"categories":)" + string_list(r->categories);
     if (!subresources.empty()) text += R"(,"subresources":[)" + subresources + "]";
-    items += (items.empty() ? "{" : ",{") + text + "}";
+    add_item(std::move(text));
+  }
+  for (const EmptyKind* kind : group.empty) {
+    add_item(fmt::format(
+        R"("resource":"{}",{},"scope":"Namespaced","singularResource":"{}","verbs":["list"],"shortNames":["{}"])",
+        kind->plural, response_kind(kind->group, kind->version, kind->kind), kind->singular, kind->short_name));
   }
   return fmt::format(R"({{"version":"{}","resources":[{}],"freshness":"Current"}})", group.version, items);
 }

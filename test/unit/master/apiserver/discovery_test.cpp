@@ -91,6 +91,9 @@ BOOST_AUTO_TEST_CASE(discovery_tells_the_groups_and_their_kinds) {
   BOOST_TEST(has(core, R"("name":"namespaces/status")"));
   BOOST_TEST(!has(core, "endpointslices"));
   BOOST_TEST(has(site.get("/apis/discovery.k8s.io/v1/"), "endpointslices"));
+  // kubectl drain evicts where it finds both pods/eviction and this group; one without kinds makes it complain.
+  BOOST_TEST(has(site.get("/apis"), R"("preferredVersion":{"groupVersion":"policy/v1","version":"v1"})"));
+  BOOST_TEST(has(site.get("/apis/policy/v1"), R"("name":"poddisruptionbudgets")"));
   BOOST_TEST(site.get("/apis/apps/v1").status == 404);
   BOOST_TEST(site.get("/api", {}, "DELETE").status == 404);
 }
@@ -112,6 +115,8 @@ BOOST_AUTO_TEST_CASE(aggregated_discovery_comes_to_who_asks_with_the_type_that_w
       has(core, R"({"resource":"pods","responseKind":{"group":"","version":"v1","kind":"Pod"},"scope":"Namespaced")"));
   BOOST_TEST(
       has(core, R"({"subresource":"scale","responseKind":{"group":"autoscaling","version":"v1","kind":"Scale"})"));
+  BOOST_TEST(has(site.get("/apis", {{"Accept", kAggregated}}),
+                 R"({"resource":"poddisruptionbudgets","responseKind":{"group":"policy","version":"v1",)"));
   BOOST_TEST(site.get("/apis", {{"Accept", "application/json"}}).headers.get("Content-Type") == "application/json");
   BOOST_TEST(site.get("/apis", {{"Accept", "text/html"}}).status == 406);
 }
