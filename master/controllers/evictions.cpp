@@ -17,6 +17,16 @@ bool tolerates(const api::Toleration& toleration, const api::Taint& taint) {
   return !toleration.key.empty() && toleration.value == taint.value;
 }
 
+// Since when it has been on its node.
+int64_t there_since(const api::Pod& pod) {
+  for (const api::PodCondition& condition : pod.status.conditions) {
+    if (condition.type == "PodScheduled" && condition.status == "True" && condition.last_transition_time) {
+      return condition.last_transition_time->seconds;
+    }
+  }
+  return pod.metadata.creation_timestamp ? pod.metadata.creation_timestamp->seconds : 0;
+}
+
 }  // namespace
 
 std::optional<int64_t> eviction_time(const api::Pod& pod, const std::vector<api::Taint>& taints,
@@ -40,7 +50,8 @@ std::optional<int64_t> eviction_time(const api::Pod& pod, const std::vector<api:
       seconds = std::min(seconds.value_or(allowed), allowed);
     }
     if (tolerated && !seconds && forever) continue;
-    int64_t when = (taint.time_added ? taint.time_added->seconds : now) + seconds.value_or(0);
+    const int64_t since = std::max(taint.time_added ? taint.time_added->seconds : now, there_since(pod));
+    int64_t when = since + seconds.value_or(0);
     if (health) when = std::max(when, policy.not_before);
     earliest = std::min(earliest.value_or(when), when);
   }

@@ -22,7 +22,8 @@ struct EvictionPolicy {
 };
 
 // When the Pod is to be deleted; nothing: not because of these taints. In seconds since
-// the epoch; a taint without a time counts from `now`.
+// the epoch. What it tolerates for a while, it tolerates from when the taint was there and
+// the Pod as well; a taint without a time counts from `now`.
 std::optional<int64_t> eviction_time(const api::Pod& pod, const std::vector<api::Taint>& taints,
                                      const EvictionPolicy& policy, int64_t now);
 

@@ -1,4 +1,5 @@
 // Deletes Pods that do not tolerate a NoExecute taint of their node, when their time has come.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -15,10 +16,17 @@ namespace {
 using apiclient::Outcome;
 using NodePtr = std::shared_ptr<const api::Node>;
 
-std::vector<api::Taint> no_execute(const api::Node& node) {
+// One that says no time (kubectl's say none) counts from when it was first seen.
+std::vector<api::Taint> no_execute(const api::Node& node, const std::vector<api::Taint>& known) {
   std::vector<api::Taint> taints;
   for (const api::Taint& taint : node.spec.taints) {
-    if (taint.effect == "NoExecute") taints.push_back(taint);
+    if (taint.effect != "NoExecute") continue;
+    taints.push_back(taint);
+    if (taint.time_added) continue;
+    const auto before = std::find_if(known.begin(), known.end(), [&taint](const api::Taint& other) {
+      return other.key == taint.key && other.value == taint.value;
+    });
+    taints.back().time_added = before != known.end() ? before->time_added : api::Time{wall_seconds()};
   }
   return taints;
 }
@@ -49,8 +57,8 @@ class TaintEviction : public Controller {
  private:
   void node_changed(const NodePtr& old, const NodePtr& now) {
     const std::string& name = (now ? now : old)->metadata.name;
-    std::vector<api::Taint> taints = now ? no_execute(*now) : std::vector<api::Taint>();
     auto& known = taints_[name];
+    std::vector<api::Taint> taints = now ? no_execute(*now, known) : std::vector<api::Taint>();
     if (known == taints) {
       if (taints.empty()) taints_.erase(name);
       return;

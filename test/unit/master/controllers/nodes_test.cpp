@@ -144,6 +144,12 @@ BOOST_AUTO_TEST_CASE(tolerations_say_when_a_pod_leaves) {
   BOOST_TEST(*eviction_time(made, taints, {.not_before = 2000}, 1500) == 2000);
   made.spec.tolerations[0].toleration_seconds = 20;
   BOOST_TEST(*eviction_time(made, taints, {.default_seconds = 5}, 1500) == 1020);  // the Pod's own word
+  made.metadata.creation_timestamp = api::Time{1100};
+  BOOST_TEST(*eviction_time(made, taints, {}, 1500) == 1120);  // the taint was there first
+  made.status.conditions = {{.type = "PodScheduled", .status = "True", .last_transition_time = api::Time{1200}}};
+  BOOST_TEST(*eviction_time(made, taints, {}, 1500) == 1220);
+  made.metadata.creation_timestamp.reset();
+  made.status.conditions.clear();
   made.spec.tolerations[0].toleration_seconds = -1;
   BOOST_TEST(*eviction_time(made, taints, {}, 1500) == 1000);
   made.spec.tolerations[0].toleration_seconds.reset();
