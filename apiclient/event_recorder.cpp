@@ -6,6 +6,7 @@
 #include <chrono>
 #include <deque>
 #include <list>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -18,6 +19,7 @@ namespace {
 constexpr size_t kLongestMessage = 1024;  // Kubernetes'
 constexpr size_t kLongestName = 253;
 constexpr int kBurst = 50;
+constexpr auto kLongestPause = std::chrono::seconds(1);
 
 api::Time now() {
   const auto since = std::chrono::system_clock::now().time_since_epoch();
@@ -45,6 +47,7 @@ struct EventRecorder::Impl {
   double tokens = kBurst;
   host::TimePoint filled = host::Clock::now();
   host::Timer refill;
+  std::optional<host::TimePoint> paused;  // since when
 
   static std::string key_of(const api::Event& event) {
     const api::ObjectReference& object = event.involved_object;
@@ -66,6 +69,13 @@ struct EventRecorder::Impl {
   }
 
   void send_some() {
+    if (paused) {
+      const auto left = *paused + kLongestPause - host::Clock::now();
+      if (left > host::Duration::zero()) {
+        refill = client.loop().after(left, [this] { send_some(); });
+        return;
+      }
+    }
     while (under_way.size() < options.at_a_time && !waiting.empty() && take_token()) {
       api::Event event = std::move(waiting.front());
       waiting.pop_front();
@@ -138,6 +148,16 @@ EventRecorder::EventRecorder(Client& client, RecorderOptions options)
     : impl_(std::make_unique<Impl>(Impl{.client = client, .options = std::move(options)})) {}
 
 EventRecorder::~EventRecorder() = default;
+
+void EventRecorder::pause() {
+  if (!impl_->paused) impl_->paused = host::Clock::now();
+}
+
+void EventRecorder::resume() {
+  if (!impl_->paused) return;
+  impl_->paused.reset();
+  impl_->send_some();
+}
 
 size_t EventRecorder::dropped() const { return impl_->dropped; }
 

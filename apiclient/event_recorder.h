@@ -31,6 +31,10 @@ class EventRecorder {
   // type: "Normal" or "Warning". The Event goes to the object's namespace, or to "default".
   void record(api::ObjectReference object, const char* type, std::string reason, std::string message,
               std::string action = {});
+  // Whoever records has something more urgent to ask of the server: nothing is sent before
+  // resume(), but for no longer than a second.
+  void pause();
+  void resume();
   size_t dropped() const;
 
  private:

@@ -179,6 +179,7 @@ struct Scheduler::Impl {
       try_one(pod);
     }
     if (queue.has_active() && binding < options.binds) wake();
+    if (!queue.has_active() && binding == 0) events->resume();  // bindings go first
     if (const auto when = queue.next_release()) {
       retry = loop.after(*when - host::Clock::now(), [this] { wake(); });
     }
@@ -209,6 +210,7 @@ struct Scheduler::Impl {
   void bind(const PodPtr& pod, const std::string& node) {
     cluster.assume(pod, node);
     ++binding;
+    events->pause();
     api::Binding binding_object;
     binding_object.metadata.namespace_ = pod->namespace_;
     binding_object.metadata.name = pod->name;
@@ -225,7 +227,7 @@ struct Scheduler::Impl {
                   [this, pod, node](Outcome<std::string> outcome) {
                     --binding;
                     bound(pod, node, outcome);
-                    if (queue.has_active()) wake();
+                    if (queue.has_active() || binding == 0) wake();
                   })
         .detach();
   }
