@@ -31,7 +31,7 @@ constexpr size_t kBurst = 500;  // Pods made or deleted at a time, for one contr
 
 // A look costs in proportion to the Pods, and each of a thousand Pods that start asks for some: so it
 // rests in proportion.
-constexpr auto kRestForPod = std::chrono::microseconds(10);
+constexpr auto kRestForPod = std::chrono::microseconds(30);
 
 bool namespace_is_going(const Failure& failure) {
   if (!failure.status.details) return false;
