@@ -34,8 +34,7 @@ finish() {
 }
 trap finish EXIT
 
-components=apiserver
-"$binaries/keelson-master" --data-dir "$work/data" --config '' --components $components --listen 192.0.2.10:6443 \
+"$binaries/keelson-master" --data-dir "$work/data" --config '' --listen 192.0.2.10:6443 \
   2>"$work/master.log" &
 master=$!
 config=$work/data/admin.kubeconfig
@@ -171,8 +170,9 @@ check_apply() {
   controller applied 2 | has 'created' k apply -f - || return
   controller applied 2 | sed 's/web:1/web:2/' | has 'configured' k apply -f - || return
   value example.test/web:2 rc/applied '{.spec.template.spec.containers[0].image}' || return
-  web applied | k apply -f - >/dev/null && web applied | has 'unchanged' k apply -f - || return
-  web applied | sed 's/tier: front/tier: back/' | has 'configured' k apply -f - || return
+  # Not of the controller's labels, which would adopt it.
+  web applied-pod | k apply -f - >/dev/null && web applied-pod | has 'unchanged' k apply -f - || return
+  web applied-pod | sed 's/tier: front/tier: back/' | has 'configured' k apply -f - || return
   has '"a":"3"' k apply view-last-applied configmap/applied -o json 2>/dev/null ||
     has 'a: "3"' k apply view-last-applied configmap/applied
 }
@@ -220,9 +220,11 @@ check_watch() {
   return $status
 }
 check_describe() {
-  web described | k create -f - >/dev/null && controller described 1 | k create -f - >/dev/null || return
+  web described | k create -f - >/dev/null && controller described 2 | k create -f - >/dev/null || return
   k create service clusterip described --tcp=80:80 >/dev/null || return
   has 'Containers:' k describe pod described && has 'Replicas:' k describe rc described || return
+  eventually has 'SuccessfulCreate' k describe rc described && eventually has 'FailedScheduling' k describe pod described ||
+    return
   has 'Endpoints' k describe service described && has 'Status:' k describe namespace "$ns" || return
   k create configmap described --from-literal=a=1 >/dev/null && has 'Data' k describe configmap described || return
   k create secret generic described --from-literal=a=1 >/dev/null && has '1 bytes' k describe secret described || return
@@ -277,7 +279,9 @@ check_scale() {
   controller scaled 1 | k create -f - >/dev/null || return
   has 'scaled' k scale rc scaled --replicas=5 && value 5 rc/scaled '{.spec.replicas}' || return
   has 'scaled' k scale rc scaled --current-replicas=5 --replicas=2 && value 2 rc/scaled '{.spec.replicas}' || return
-  refused 'Expected replicas to be 7' k scale rc scaled --current-replicas=7 --replicas=1
+  refused 'Expected replicas to be 7' k scale rc scaled --current-replicas=7 --replicas=1 || return
+  eventually value 2 rc/scaled '{.status.replicas}' && [[ $(k get pods -l app=scaled -o name | wc -l) == 2 ]] ||
+    { k describe rc scaled; return 1; }
 }
 check_expose() {
   controller exposed 1 | k create -f - >/dev/null || return
@@ -287,6 +291,7 @@ check_expose() {
   local port
   port=$(k get service exposed-node -o 'jsonpath={.spec.ports[0].nodePort}')
   ((port >= 30000 && port <= 32767)) || { echo "node port $port"; return 1; }
+  eventually value exposed endpoints/exposed '{.metadata.name}' || return
 }
 check_run() {
   has 'pod/ran created' k run ran --image=example.test/web:1 --port=80 --labels=app=ran --env=A=b || return
@@ -302,7 +307,10 @@ check_delete() {
   hasnt 'deleted' k delete pod none --ignore-not-found || return
   settings deleted a=1 | k create -f - >/dev/null && settings deleted a=1 | has 'deleted' k delete -f - || return
   settings deleted-all a=1 | k create -f - >/dev/null && has 'deleted' k delete configmaps --all || return
-  refused 'NotFound' k get configmap deleted-all
+  refused 'NotFound' k get configmap deleted-all || return
+  controller deleted 2 | k create -f - >/dev/null && eventually value 2 rc/deleted '{.status.replicas}' || return
+  has 'deleted' k delete rc deleted || return
+  eventually hasnt 'deleted-' k get pods
 }
 check_wait() {
   web waited | k create -f - >/dev/null || return
@@ -336,9 +344,12 @@ check_events() {
   has 'it was noted' k describe pod noted || return
   ! at_least 1.26 || has 'it was noted' k events --for pod/noted && has 'Noted' k get events.events.k8s.io
 }
-node() { # NAME: a Node of this version's own, as an agent would make it
+# A Node of this version's own, as an agent would make it; for none but the Pods that name it,
+# or the scheduler would fill it, and there is no agent to end what is on it.
+node() { # NAME
   has 'created' k create -f - <<END || return
-{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "$ns-$1", "labels": {"kubernetes.io/hostname": "$ns-$1"}}}
+{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "$ns-$1", "labels": {"kubernetes.io/hostname": "$ns-$1"}},
+  "spec": {"taints": [{"key": "example.test/nobody-runs-it", "effect": "NoSchedule"}]}}
 END
   api PATCH "/api/v1/nodes/$ns-$1/status" '{"status":{"capacity":{"cpu":"2","memory":"4Gi","pods":"110"},
     "allocatable":{"cpu":"2","memory":"4Gi","pods":"110"},"conditions":[{"type":"Ready","status":"True"}],
@@ -354,7 +365,9 @@ check_drain() {
   web drained-2 "$ns-drained" | k create -f - >/dev/null || return
   refused 'drained-1' k drain "$ns-drained" --timeout=5s || return # nobody manages them: --force
   has 'drained' k drain "$ns-drained" --force --grace-period=0 --timeout=20s || return
-  hasnt 'drained-' k get pods && has 'SchedulingDisabled' k get node "$ns-drained"
+  hasnt 'drained-' k get pods && has 'SchedulingDisabled' k get node "$ns-drained" || return
+  # They were evicted, not deleted.
+  has 2 grep -c "verb=create resource=pods/eviction namespace=$ns name=drained-" "$work/master.log"
 }
 check_taint() {
   node tainted && has 'tainted' k taint node "$ns-tainted" colour=red:NoSchedule || return
@@ -395,6 +408,7 @@ verbs=(version cluster_info api_resources explain create apply get sort watch de
   scale expose run delete wait logs events cordon drain taint can_i diff server_side)
 
 # --- the matrix
+began=$SECONDS
 declare -A result
 passed=0
 failed=0
@@ -427,5 +441,5 @@ for verb in "${verbs[@]}"; do
   echo
 done
 echo
-echo "$passed passed, $failed failed"
+echo "$passed passed, $failed failed, $((SECONDS - began)) s"
 ((failed == 0))
