@@ -152,11 +152,15 @@ Result<Spawning> begin_spawn(const SpawnOptions& options) {
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t parent = ::getpid();
-  const auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+  auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+  // systemd's RestrictNamespaces= hides clone3(2), whose flags a filter cannot see: clone(2) does as well.
+  if (pid < 0 && errno == ENOSYS && !options.cgroup) {
+    pid = static_cast<pid_t>(::syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, nullptr, &pidfd, nullptr, nullptr));
+  }
   if (pid == 0) exec_child(options, argv.data(), environment.data(), parent, report_write.get());
   const int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (pid < 0) return sys_fail("clone3 " + options.argv[0], clone_error);
+  if (pid < 0) return sys_fail("clone " + options.argv[0], clone_error);
   return Spawning{.program = options.argv[0], .pid = pid, .pidfd = Fd(pidfd), .report = std::move(report_read)};
 }
 

@@ -1,8 +1,13 @@
 #include "host/process.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,6 +85,27 @@ BOOST_AUTO_TEST_CASE(a_child_dies_with_the_thread_that_started_it_when_that_was_
   auto status = reap(child->pidfd);
   BOOST_REQUIRE(status);
   BOOST_TEST((WIFSIGNALED(*status) && WTERMSIG(*status) == SIGKILL));
+}
+
+// As systemd's RestrictNamespaces= does.
+BOOST_AUTO_TEST_CASE(a_service_from_which_clone3_is_hidden_spawns_all_the_same) {
+  const pid_t service = ::fork();
+  if (service == 0) {
+    sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{.len = 4, .filter = code};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) ::_exit(2);
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) ::_exit(3);
+    const auto output = run({.argv = {"/bin/echo", "hello"}}, "", 5000);
+    ::_exit(output && output->out == "hello\n" && WEXITSTATUS(output->wait_status) == 0 ? 0 : 1);
+  }
+  int status = 0;
+  BOOST_REQUIRE(::waitpid(service, &status, 0) == service);
+  BOOST_TEST(WEXITSTATUS(status) == 0);
 }
 
 BOOST_AUTO_TEST_CASE(descriptors_arrive_under_their_numbers_and_no_others_do) {
