@@ -563,6 +563,10 @@ BOOST_FIXTURE_TEST_CASE(each_reason_is_told_in_kubernetes_words_and_ends_with_it
   require_running("other-protocol", "n1");
   must({"delete", "pod", "first"});
   for (const char* name : {"processor", "port", "loner"}) require_running(name, "n1");
+  pod("first", "");
+  require_reason("first", crowded("node(s) didn't satisfy existing pods anti-affinity rules"));
+  must({"delete", "pod", "loner"});
+  require_running("first", "n1");
 
   // What the node lacks.
   pod("device", "", R"("resources":{"requests":{"example.com/gpu":"1"},"limits":{"example.com/gpu":"1"}})");
@@ -579,7 +583,7 @@ BOOST_FIXTURE_TEST_CASE(each_reason_is_told_in_kubernetes_words_and_ends_with_it
   for (const char* name : {"label", "zone"}) require_running(name, "n1");
   must({"patch", "node", "n1", "--type=merge", "-p", R"({"metadata":{"labels":{"size":"small"}}})"});
   BOOST_TEST(scheduled_message("device") == crowded("Insufficient example.com/gpu"));
-  must({"delete", "pod", "device", "memory", "processor", "port", "loner", "zone", "other-protocol"});
+  must({"delete", "pod", "device", "memory", "processor", "port", "first", "zone", "other-protocol"});
 
   // Whose company a Pod wants.
   pod("follower",
