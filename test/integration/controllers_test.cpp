@@ -86,6 +86,13 @@ struct Cluster : Sandbox {
     return pid;
   }
 
+  // kill -9, and until nothing holds its data any more.
+  void kill_master() const {
+    ::kill(master, SIGKILL);
+    siginfo_t ended{};
+    BOOST_REQUIRE(::waitid(P_PID, static_cast<id_t>(master), &ended, WEXITED | WNOWAIT) == 0);
+  }
+
   // Scheduler or controllers on their own, with the rights that they have by their names.
   pid_t start_component(const std::string& component, const std::string& log) {
     const host::Path config = directory() / (component + ".kubeconfig");
@@ -480,9 +487,9 @@ BOOST_FIXTURE_TEST_CASE(no_pod_is_lost_when_the_master_was_away, Cluster) {
   require_eventually("all are ready", [&] { return has_replicas("web", 4); }, 20s);
   const auto before = pods("app=web");
   // Away for longer than the grace: no node could be heard.
-  ::kill(master, SIGKILL);
+  kill_master();
   std::this_thread::sleep_for(8s);
-  start_master();
+  master = start_master();
   std::this_thread::sleep_for(4s);
   BOOST_TEST(ready("n1") == "True");
   BOOST_TEST(pods("app=web") == before);
@@ -727,8 +734,8 @@ BOOST_FIXTURE_TEST_CASE(every_node_has_networks_that_no_other_has, SmallCidr) {
            std::string::npos;
   });
   // What a node has stays its own over a restart of the master; what one leaves, another gets.
-  ::kill(master, SIGKILL);
-  start_master();
+  kill_master();
+  master = start_master();
   const std::string leaver = before.begin()->first, left = before.begin()->second;
   std::string heir;
   // Its agent would make the Node anew: only who speaks of it no more is gone.

@@ -26,7 +26,7 @@ ip address add 192.0.2.10/24 dev eth0
 ip link set eth0 up
 ip link set outside0 up
 
-work=$(mktemp -d /tmp/keelson-kubectl-XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/keelson-kubectl-XXXXXX")
 master=
 finish() {
   [[ -n $master ]] && kill "$master" 2>/dev/null && wait "$master" 2>/dev/null
