@@ -12,7 +12,7 @@ foreach(source ${integration_sources})
   add_dependencies(integration-tests integration_${name})
   target_link_libraries(integration_${name} PRIVATE test-main)
   target_compile_definitions(integration_${name} PRIVATE BOOST_TEST_DYN_LINK)
-  if(name MATCHES "^(apiserver|etcd_child|master|controllers|reflector)$")  # which know no agent: below
+  if(name MATCHES "^(apiserver|etcd_child|master|controllers|reflector|durability)$")  # which know no agent: below
     continue()
   endif()
   target_link_libraries(integration_${name} PRIVATE test-sandbox keelson-agent-sources keelson-agent-pods
@@ -22,6 +22,11 @@ endforeach()
 target_link_libraries(integration_images PRIVATE keelson-agent-images-puller)
 target_link_libraries(integration_reflector PRIVATE keelson-apiclient)
 add_dependencies(integration_reflector keelson-master)
+# Its own client, so that it shares no fault with ours.
+target_sources(integration_durability PRIVATE ${CMAKE_SOURCE_DIR}/test/integration/https_client.cpp
+  ${CMAKE_SOURCE_DIR}/test/integration/witness.cpp ${CMAKE_SOURCE_DIR}/test/integration/write_load.cpp)
+target_link_libraries(integration_durability PRIVATE keelson-host keelson-api OpenSSL::SSL OpenSSL::Crypto)
+add_dependencies(integration_durability keelson-master)
 # api_rig.h: a real API server within the test.
 add_library(test-api-rig STATIC ${CMAKE_SOURCE_DIR}/test/integration/api_rig.cpp)
 target_link_libraries(test-api-rig PUBLIC keelson-master-apiserver Boost::unit_test_framework)
