@@ -7,6 +7,7 @@
 
 #include "api/resource.h"
 #include "master/apiserver/status.h"
+#include "master/apiserver/view.h"
 
 namespace keelson::apiserver {
 
@@ -70,6 +71,10 @@ void Reviews::handle(const User& user, const Attributes& attributes, http::Reque
 
 http::Answer Reviews::answer(const User& user, const Attributes& attributes, const http::Request& request) {
   if (request.method != "POST" || !attributes.name.empty()) return answer_of(method_not_allowed());
+  const auto view = View::negotiate(*review_of(attributes), request);
+  if (!view) return answer_of(view.error());
+  // Nothing that is kept: there are no columns and no metadata to show of it.
+  if (view->form == View::Form::table || view->form == View::Form::metadata) return answer_of(not_acceptable());
   auto read_object = read(*review_of(attributes), request);
   if (!read_object) return answer_of(read_object.error());
   api::AnyObject& object = *read_object;
@@ -98,14 +103,17 @@ http::Answer Reviews::answer(const User& user, const Attributes& attributes, con
     if (rules->spec.namespace_.empty()) return answer_of(bad_request("no namespace on request"));
     rules->status = authorizer_.rules_of(user, rules->spec.namespace_);
   }
-  http::Answer answer{
-      .status = 201, .content_type = "application/json", .body = api::encode_json(object), .headers = {}};
+  http::Answer answer{.status = 201,
+                      .content_type = std::string(view->content_type()),
+                      .body = api::encode_json(object),
+                      .headers = {}};
   if (attributes.version != object.resource().version) {
     // In the words in which it was asked.
     const std::string own = fmt::format(R"("apiVersion":"{}")", object.resource().api_version);
     const size_t at = answer.body.find(own);
     answer.body.replace(at, own.size(), fmt::format(R"("apiVersion":"{}/{}")", attributes.group, attributes.version));
   }
+  answer.body = view->finish(std::move(answer.body));
   return answer;
 }
 

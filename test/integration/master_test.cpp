@@ -97,6 +97,19 @@ BOOST_FIXTURE_TEST_CASE(who_shows_nothing_is_told_so_and_may_only_probe, MasterB
              200);
 }
 
+// Kubernetes' conformance test of that name (sig-api-machinery, Table transformation).
+BOOST_FIXTURE_TEST_CASE(should_return_a_406_for_a_backend_which_does_not_implement_metadata, MasterBox) {
+  start();
+  const std::string path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+  const std::string review =
+      R"({"spec":{"resourceAttributes":{"namespace":"default","verb":"list","resource":"pods"}}})";
+  const auto ask = [&](const std::string& accept) {
+    return api(path, {"-H", "Accept: " + accept, "-H", "Content-Type: application/json", "-d", review}).out;
+  };
+  BOOST_TEST(contains(ask("application/json;as=Table;v=v1;g=meta.k8s.io"), R"("code":406)"));
+  BOOST_TEST(contains(ask("application/json"), R"("allowed":true)"));
+}
+
 BOOST_FIXTURE_TEST_CASE(bearer_tokens_come_from_the_file_and_a_reload_reads_it_again, MasterBox) {
   const auto file = directory() / "tokens.csv";
   write(file, "secret-1,root,1,\"system:masters\"\nsecret-2,jane,2,dev\n");
