@@ -66,11 +66,10 @@ class GarbageCollector : public Controller {
       case OwnerAction::Type::look_up:
         for (const api::OwnerReference& owner : action.owners) look_up(*object, owner);
         return;
-      case OwnerAction::Type::drop_owners: {
-        std::vector<std::string> owners;
-        for (const api::OwnerReference& owner : action.owners) owners.push_back(owner.uid);
-        return patch(*object, apiclient::PatchType::strategic, drop_owners_patch(uid, owners));
-      }
+      case OwnerAction::Type::drop_owners:
+        return patch(*object, apiclient::PatchType::strategic, drop_owners_patch(uid, uids(action.owners)));
+      case OwnerAction::Type::unblock_owners:
+        return patch(*object, apiclient::PatchType::strategic, unblock_owners_patch(uid, uids(action.owners)));
       case OwnerAction::Type::remove:
         return remove(*object, action.policy);
       case OwnerAction::Type::orphan_dependents:
@@ -185,6 +184,11 @@ class GarbageCollector : public Controller {
     }
   }
 
+  static std::vector<std::string> uids(const std::vector<api::OwnerReference>& owners) {
+    std::vector<std::string> uids;
+    for (const api::OwnerReference& owner : owners) uids.push_back(owner.uid);
+    return uids;
+  }
   static std::string name_of(const OwnedObject& object) {
     return object.namespace_.empty() ? object.name : object.namespace_ + "/" + object.name;
   }

@@ -1,6 +1,7 @@
 #include "master/controllers/owner_graph.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace keelson::controllers {
 
@@ -146,6 +147,19 @@ OwnerAction OwnerGraph::decide(const std::string& uid, const std::unordered_set<
     action.owners = std::move(gone);
     action.owners.insert(action.owners.end(), waiting.begin(), waiting.end());
     return action;
+  }
+  if (!waiting.empty() && theirs != dependents_.end() &&
+      std::any_of(theirs->second.begin(), theirs->second.end(), [this](const auto& id) {
+        const OwnedObject* dependent = find(id);
+        return dependent != nullptr && dependent->foreground;
+      })) {
+    // Its owners wait for it, and it would wait for one that waits itself: perhaps for the same owners.
+    std::copy_if(waiting.begin(), waiting.end(), std::back_inserter(action.owners),
+                 [](const auto& owner) { return owner.block_owner_deletion.value_or(false); });
+    if (!action.owners.empty()) {
+      action.type = OwnerAction::Type::unblock_owners;
+      return action;
+    }
   }
   action.type = OwnerAction::Type::remove;
   if (!waiting.empty() && theirs != dependents_.end()) {

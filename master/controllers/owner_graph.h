@@ -33,6 +33,7 @@ struct OwnerAction {
     none,
     look_up,            // `owners`: not known here; whether they exist has to be asked
     drop_owners,        // `owners`: gone, or waiting for this object while others own it too
+    unblock_owners,     // `owners` wait for this object, which they own in a circle: they are to wait no longer
     remove,             // by `policy`
     orphan_dependents,  // `dependents` lose it as their owner, then the finalizer goes
     finish_foreground,  // nothing that it waits for is left: the finalizer goes

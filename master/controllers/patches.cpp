@@ -88,11 +88,23 @@ std::string finalizers_patch(const api::ObjectMeta& metadata, std::string_view w
                      json_text(metadata.resource_version), items.empty() ? "null" : list(items));
 }
 
-std::string drop_owners_patch(std::string_view uid, const std::vector<std::string>& owners) {
+namespace {
+
+// A member of each of these owners' references.
+std::string owners_patch(std::string_view uid, const std::vector<std::string>& owners, std::string_view member) {
   std::vector<std::string> items;
-  for (const std::string& owner : owners)
-    items.push_back(fmt::format(R"({{"$patch":"delete","uid":{}}})", json_text(owner)));
+  for (const std::string& owner : owners) items.push_back(fmt::format(R"({{{},"uid":{}}})", member, json_text(owner)));
   return fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":{}}}}})", json_text(uid), list(items));
+}
+
+}  // namespace
+
+std::string drop_owners_patch(std::string_view uid, const std::vector<std::string>& owners) {
+  return owners_patch(uid, owners, R"("$patch":"delete")");
+}
+
+std::string unblock_owners_patch(std::string_view uid, const std::vector<std::string>& owners) {
+  return owners_patch(uid, owners, R"("blockOwnerDeletion":false)");
 }
 
 }  // namespace keelson::controllers

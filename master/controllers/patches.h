@@ -19,5 +19,7 @@ std::string node_cidrs_patch(const std::vector<std::string>& cidrs);
 std::string finalizers_patch(const api::ObjectMeta& metadata, std::string_view without);
 // Strategic: without these owners.
 std::string drop_owners_patch(std::string_view uid, const std::vector<std::string>& owners);
+// Strategic: these owners no longer wait for it.
+std::string unblock_owners_patch(std::string_view uid, const std::vector<std::string>& owners);
 
 }  // namespace keelson::controllers

@@ -133,6 +133,37 @@ BOOST_FIXTURE_TEST_CASE(what_owns_something_itself_goes_in_the_foreground, Fixtu
   BOOST_TEST(decide("uid-p").policy == "Foreground");
 }
 
+// p0 is owned by p2, p2 by p1, p1 by p0; each waits for what it owns.
+BOOST_FIXTURE_TEST_CASE(a_circle_of_owners_waits_for_nobody, Fixture) {
+  const auto link = [](const char* name, const char* owner, bool blocks, bool leaving) {
+    api::Pod made = pod(name);
+    made.metadata.owner_references.push_back({.api_version = "v1",
+                                              .kind = "Pod",
+                                              .name = owner,
+                                              .uid = std::string("uid-") + owner,
+                                              .block_owner_deletion = blocks});
+    if (leaving) {
+      made.metadata.deletion_timestamp = api::Time{5};
+      made.metadata.finalizers = {kForegroundFinalizer};
+    }
+    return made;
+  };
+  put(link("p0", "p2", true, true));
+  put(link("p1", "p0", true, true));
+  put(link("p2", "p1", true, false));
+  OwnerAction action = decide("uid-p2");
+  BOOST_CHECK(action.type == Type::unblock_owners);
+  BOOST_REQUIRE_EQUAL(action.owners.size(), 1);
+  BOOST_TEST(action.owners[0].uid == "uid-p1");
+  const Uids look = put(link("p2", "p1", false, false));
+  BOOST_TEST(has(look, "uid-p1"));
+  BOOST_TEST(has(look, "uid-p2"));
+  BOOST_CHECK(decide("uid-p1").type == Type::finish_foreground);
+  action = decide("uid-p2");
+  BOOST_CHECK(action.type == Type::remove);
+  BOOST_TEST(action.policy == "Foreground");
+}
+
 BOOST_FIXTURE_TEST_CASE(orphans_are_freed_and_then_the_owner_goes, Fixture) {
   put(owned(pod("p")));
   BOOST_TEST(has(put(going(kOrphanFinalizer)), "uid-rc"));
