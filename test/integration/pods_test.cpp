@@ -253,7 +253,6 @@ BOOST_FIXTURE_TEST_CASE(an_oom_score_that_the_host_forbids_is_said_once_and_surv
     BOOST_TEST_MESSAGE("this host forbids nothing");
     return;
   }
-  start_agent();
   for (const char* name : {"one", "two"}) {
     write_manifest(std::string(name) + ".yaml", fmt::format(R"(
 apiVersion: v1
