@@ -41,7 +41,7 @@ void Informers::start(Informer<T>& informer, apiclient::Client& client) {
                                        },
                                    .failed =
                                        [this](const apiclient::Failure& failure) {
-                                         complain(failure);
+                                         complaints_.add(failure);
                                          const bool heartbeats =
                                              std::is_same_v<T, api::Node> || std::is_same_v<T, api::Lease>;
                                          if (heartbeats && deaf) deaf();
@@ -66,16 +66,6 @@ void Informers::one_synced() {
   if (--waiting_for_ > 0) return;
   synced_();
   each_informer([&](auto& informer) { replay(informer); });
-}
-
-// A server that is away is away for all kinds: said once, and again when it stays so.
-void Informers::complain(const apiclient::Failure& failure) {
-  const auto now = host::Clock::now();
-  if (complained_ && now - *complained_ < std::chrono::seconds(30)) {
-    return host::log_debug("controllers: {}", failure.message);
-  }
-  complained_ = now;
-  host::log_warning("controllers: {}", failure.message);
 }
 
 int64_t revision_of(const std::string& resource_version) {

@@ -5,13 +5,13 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "api/resource.h"
 #include "apiclient/client.h"
+#include "apiclient/complaints.h"
 #include "apiclient/reflector.h"
 #include "master/controllers/pod_index.h"
 
@@ -72,11 +72,10 @@ class Informers {
   template <typename Visit>
   void each_informer(Visit visit);
   void one_synced();
-  void complain(const apiclient::Failure& failure);
 
   int waiting_for_ = -1;  // not begun
   std::function<void()> synced_;
-  std::optional<host::TimePoint> complained_;
+  apiclient::Complaints complaints_{"controllers"};
 };
 
 int64_t revision_of(const std::string& resource_version);

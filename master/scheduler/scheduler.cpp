@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <chrono>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 
+#include "apiclient/complaints.h"
 #include "apiclient/event_recorder.h"
 #include "apiclient/reflector.h"
 #include "apiclient/trim.h"
@@ -46,7 +46,7 @@ struct Scheduler::Impl {
   size_t start = 0;
   size_t binding = 0;
   bool turn_posted = false;
-  std::optional<host::TimePoint> complained;
+  apiclient::Complaints complaints{"scheduler"};
   host::Timer retry;
   host::Counter &scheduled, &unschedulable, &errors;
   host::Histogram& attempt_seconds;
@@ -73,7 +73,7 @@ struct Scheduler::Impl {
     events = std::make_unique<apiclient::EventRecorder>(
         *client, apiclient::RecorderOptions{.component = options.name, .host = {}});
     reporter = std::make_unique<Reporter>(*client, *events);
-    const auto failed = [this](const apiclient::Failure& failure) { complain(failure); };
+    const auto failed = [this](const apiclient::Failure& failure) { complaints.add(failure); };
     // Lists are told at once when both are there: a Pod must not be refused for nodes not yet seen.
     nodes = std::make_unique<Reflector<api::Node>>(
         *client, apiclient::ReflectorOptions{.trim = apiclient::trim_for_control_plane},
@@ -99,16 +99,6 @@ struct Scheduler::Impl {
             .changed = [this](const auto&, const auto& pod) { after([&] { set_pod(*pod); }); },
             .deleted = [this](const auto& pod) { after([&] { remove_pod(*pod); }); },
             .failed = failed});
-  }
-
-  // A server that is away is away for all kinds: said once, and again when it stays so.
-  void complain(const apiclient::Failure& failure) {
-    const auto now = host::Clock::now();
-    if (complained && now - *complained < std::chrono::seconds(30)) {
-      return host::log_debug("scheduler: {}", failure.message);
-    }
-    complained = now;
-    host::log_warning("scheduler: {}", failure.message);
   }
 
   bool running() const { return pods->synced() && nodes->synced() && namespaces->synced(); }
