@@ -6,6 +6,7 @@
 #include <array>
 
 #include "api/query.h"
+#include "api/static_pod.h"
 #include "master/apiserver/grants.h"
 #include "master/apiserver/pod_references.h"
 #include "master/apiserver/status.h"
@@ -17,7 +18,6 @@ namespace {
 constexpr std::string_view kNodePrefix = "system:node:";
 constexpr std::string_view kNodes = "system:nodes";
 constexpr std::string_view kNodeLeases = "kube-node-lease";
-constexpr std::string_view kMirror = "kubernetes.io/config.mirror";
 // Labels that say what may be scheduled where in the administrator's eyes, not the node's.
 constexpr std::string_view kRestricted = "node-restriction.kubernetes.io/";
 
@@ -75,7 +75,7 @@ bool NodeAuthorizer::needs(std::string_view node, const Attributes& attributes) 
            const auto* pod = entry.second->object.template get_if<api::Pod>();
            if (pod == nullptr || pod->metadata.namespace_ != attributes.namespace_) return false;
            // A node makes mirrors itself: what they name opens nothing.
-           if (pod->metadata.annotations.contains(std::string(kMirror))) return false;
+           if (api::is_mirror(*pod)) return false;
            if (attributes.resource == "serviceaccounts") return pod->spec.service_account_name == attributes.name;
            const PodReferences references = references_of(pod->spec);
            const auto& names = attributes.resource == "secrets" ? references.secrets : references.config_maps;
@@ -145,9 +145,9 @@ std::optional<api::Status> NodeAuthorizer::admit(const User& user, const Attribu
     const api::Pod* next = as_pod(object);
     const api::Pod* current = as_pod(old);
     if (attributes.verb == "create" && attributes.subresource.empty() && next != nullptr) {
-      if (!next->metadata.annotations.contains(std::string(kMirror))) {
-        return refuse(
-            fmt::format("pod does not have \"{}\" annotation, node \"{}\" can only create mirror pods", kMirror, node));
+      if (!api::is_mirror(*next)) {
+        return refuse(fmt::format("pod does not have \"{}\" annotation, node \"{}\" can only create mirror pods",
+                                  api::kConfigMirror, node));
       }
       if (next->spec.node_name != node) {
         return refuse(fmt::format("node \"{}\" can only create pods with spec.nodeName set to itself", node));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "master/controllers/node_health.h"
+#include "master/controllers/replicas.h"
 
 namespace keelson::controllers {
 
@@ -19,10 +20,9 @@ bool tolerates(const api::Toleration& toleration, const api::Taint& taint) {
 
 // Since when it has been on its node.
 int64_t there_since(const api::Pod& pod) {
-  for (const api::PodCondition& condition : pod.status.conditions) {
-    if (condition.type == "PodScheduled" && condition.status == "True" && condition.last_transition_time) {
-      return condition.last_transition_time->seconds;
-    }
+  const api::PodCondition* scheduled = condition_of(pod, "PodScheduled");
+  if (scheduled != nullptr && scheduled->status == "True" && scheduled->last_transition_time) {
+    return scheduled->last_transition_time->seconds;
   }
   return pod.metadata.creation_timestamp ? pod.metadata.creation_timestamp->seconds : 0;
 }

@@ -148,21 +148,20 @@ OwnerAction OwnerGraph::decide(const std::string& uid, const std::unordered_set<
     action.owners.insert(action.owners.end(), waiting.begin(), waiting.end());
     return action;
   }
-  if (!waiting.empty() && theirs != dependents_.end() &&
-      std::any_of(theirs->second.begin(), theirs->second.end(), [this](const auto& id) {
-        const OwnedObject* dependent = find(id);
-        return dependent != nullptr && dependent->foreground;
-      })) {
-    // Its owners wait for it, and it would wait for one that waits itself: perhaps for the same owners.
-    std::copy_if(waiting.begin(), waiting.end(), std::back_inserter(action.owners),
-                 [](const auto& owner) { return owner.block_owner_deletion.value_or(false); });
+  action.type = OwnerAction::Type::remove;
+  if (!waiting.empty() && theirs != dependents_.end()) {
+    const bool circle = std::any_of(theirs->second.begin(), theirs->second.end(), [this](const auto& id) {
+      const OwnedObject* dependent = find(id);
+      return dependent != nullptr && dependent->foreground;
+    });
+    if (circle) {  // it would wait for one that waits itself: perhaps for the owners that wait for it
+      std::copy_if(waiting.begin(), waiting.end(), std::back_inserter(action.owners),
+                   [](const auto& owner) { return owner.block_owner_deletion.value_or(false); });
+    }
     if (!action.owners.empty()) {
       action.type = OwnerAction::Type::unblock_owners;
       return action;
     }
-  }
-  action.type = OwnerAction::Type::remove;
-  if (!waiting.empty() && theirs != dependents_.end()) {
     action.policy = "Foreground";  // what it owns itself has to go before it
   } else if (object->has_orphan) {
     action.policy = "Orphan";

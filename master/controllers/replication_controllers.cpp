@@ -316,9 +316,7 @@ class ReplicationControllers : public Controller {
   }
 
   void release(const ReplicationController& controller, Work& work, const PodPtr& pod) {
-    change_owner(controller, work, pod,
-                 fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":[{{"$patch":"delete","uid":{}}}]}}}})",
-                             json_text(pod->metadata.uid), json_text(controller.metadata.uid)));
+    change_owner(controller, work, pod, drop_owners_patch(pod->metadata.uid, {controller.metadata.uid}));
   }
 
   void change_owner(const ReplicationController& controller, Work& work, const PodPtr& pod, std::string patch) {
