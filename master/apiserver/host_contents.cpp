@@ -34,7 +34,7 @@ struct HostContents::Impl : std::enable_shared_from_this<HostContents::Impl> {
   struct OfPods : Observer {
     explicit OfPods(Impl& impl) : impl(impl) {}
     void changed(const Change& change) override { impl.pod_changed(change); }
-    void reset() override { impl.begin(); }
+    void reset() override { impl.anew(); }
     Impl& impl;
   };
   struct OfContents : Observer {
@@ -42,7 +42,7 @@ struct HostContents::Impl : std::enable_shared_from_this<HostContents::Impl> {
     void changed(const Change& change) override {
       impl.content_changed(fmt::format("{}/{}", change.object->object.resource().plural, change.key));
     }
-    void reset() override { impl.begin(); }
+    void reset() override { impl.anew(); }
     Impl& impl;
   };
 
@@ -58,6 +58,10 @@ struct HostContents::Impl : std::enable_shared_from_this<HostContents::Impl> {
   }
 
   void begin();
+  // Before all is there, begin() is still to come.
+  void anew() {
+    if (store.ready()) begin();
+  }
   void pod_changed(const Change& change);
   void content_changed(const std::string& content);
   void count(const VersionPtr& version, int by);
@@ -163,7 +167,6 @@ void HostContents::Impl::settle(const std::string& key) {
 }
 
 HostContents::HostContents(Store& store) : impl_(std::make_shared<Impl>(store)) {
-  // A reset of a kind begins as well, but the first one may have been before us.
   store.when_ready([weak = std::weak_ptr(impl_)] {
     if (const auto impl = weak.lock()) impl->begin();
   });
