@@ -1,6 +1,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <map>
 
 #include "agent/agent.h"
 #include "agent/network/doctor.h"
@@ -163,11 +164,14 @@ std::vector<api::Problem> Agent::problems() const {
   if (!has_rooms()) return result;
   for (auto& problem : sources_->problems()) result.push_back(std::move(problem));
   if (has_proxy()) {
-    for (auto& problem : proxy_->problems()) {
-      const auto named = [&](const auto& desired) { return to_string(api::key_of(desired.object)) == problem.object; };
-      const auto& services = sources_->state().services;
-      if (const auto from = std::ranges::find_if(services, named); from != services.end())
-        problem.origin = from->origin;
+    auto problems = proxy_->problems();
+    std::map<std::string, const api::Origin*> origins;  // of the Services
+    if (!problems.empty()) {
+      for (const auto& service : sources_->state().services)
+        origins.emplace(to_string(api::key_of(service.object)), &service.origin);
+    }
+    for (auto& problem : problems) {
+      if (const auto from = origins.find(problem.object); from != origins.end()) problem.origin = *from->second;
       result.push_back(std::move(problem));
     }
   }
