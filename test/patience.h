@@ -4,7 +4,10 @@
 // times later: what is tested there is not speed. What Kubernetes or a flag fixes (grace
 // periods, back-off, a check's period) is never stretched.
 
+#include <chrono>
 #include <cstdlib>
+#include <functional>
+#include <thread>
 
 namespace keelson::test {
 
@@ -21,6 +24,16 @@ inline int slowness() {
 template <typename Limit>
 Limit patient(Limit limit) {
   return limit * slowness();
+}
+
+// Looks every few milliseconds, and once more when the time is up.
+inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit = std::chrono::seconds(30)) {
+  const auto until = std::chrono::steady_clock::now() + patient(limit);
+  while (std::chrono::steady_clock::now() < until) {
+    if (holds()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return holds();
 }
 
 }  // namespace keelson::test

@@ -16,6 +16,7 @@
 #include "apiclient/list_reader.h"
 #include "apiclient/reflector.h"
 #include "etcd/client.h"
+#include "test/bench/figures.h"
 #include "test/master_run.h"
 #include "test/unit/http/loop_thread.h"
 
@@ -26,6 +27,8 @@ using namespace keelson;
 using apiclient::ApiRequest;
 using apiclient::Client;
 using apiclient::Outcome;
+using test::Figures;
+using test::row;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPods = 1000;
@@ -37,19 +40,6 @@ constexpr auto kPatience = 120s;  // for one row
 
 double ms_since(Clock::time_point began) {
   return std::chrono::duration<double, std::milli>(Clock::now() - began).count();
-}
-
-struct Samples {
-  std::vector<double> ms;
-  double at(double part) {
-    std::ranges::sort(ms);
-    return ms.empty() ? 0 : ms[std::min(ms.size() - 1, static_cast<size_t>(part * static_cast<double>(ms.size())))];
-  }
-};
-
-void row(const std::string& what, const std::string& kubernetes, const std::string& goal, const std::string& ours) {
-  fmt::print("{:<44} {:>26} {:>18}   {}\n", what, kubernetes, goal, ours);
-  std::fflush(stdout);
 }
 
 std::string pod(const std::string& name, const std::string& node = {}) {
@@ -127,7 +117,7 @@ class Bench {
 
   // `count` requests, `parallel` at a time. Failures are counted.
   struct Driven {
-    Samples samples;
+    Figures samples;
     double seconds = 0;
     int failed = 0;
     std::string first_failure;
@@ -207,7 +197,7 @@ struct RawEtcd {
 
 struct Puts {
   double seconds = 0, cpu_ms = 0;
-  Samples samples;
+  Figures samples;
 };
 
 Puts raw_puts(test::LoopThread& loop, RawEtcd& raw, int count, int parallel, const std::string& value) {
@@ -278,7 +268,7 @@ class Watches {
     bench_.loop().run([&] { calls_.clear(); });
   }
   // Creates a pod; how long until each watch has read its event.
-  void create(const std::string& name, Samples& samples) {
+  void create(const std::string& name, Figures& samples) {
     std::promise<void> all;
     bench_.loop().run([&] {
       expected_ = "\"" + name + "\"";
@@ -311,7 +301,7 @@ class Watches {
   std::vector<std::string> rest_;
   std::vector<apiclient::Call> calls_;
   std::string expected_, version_;
-  Samples* samples_ = nullptr;
+  Figures* samples_ = nullptr;
   size_t left_ = 0;
   std::promise<void>* told_ = nullptr;
   Clock::time_point sent_;
@@ -360,7 +350,7 @@ void writes(Bench& bench, RawEtcd& raw) {
 void watches(Bench& bench) {
   {
     Watches one(bench, 1);
-    Samples samples;
+    Figures samples;
     for (int i = 0; i < 200; ++i) one.create(fmt::format("w{}", i), samples);
     row("watch, POST sent → event read, p50 / p99", "3.4 / 5.3 ms", "≤ 1.5 / ≤ 3 ms",
         fmt::format("{:.2f} / {:.2f} ms", samples.at(0.5), samples.at(0.99)));
@@ -370,7 +360,7 @@ void watches(Bench& bench) {
 
 void thousand_watchers(Bench& bench) {
   Watches many(bench, kWatchers);
-  Samples samples;
+  Figures samples;
   for (int i = 0; i < 30; ++i) {
     many.create(fmt::format("m{}", i), samples);
     std::this_thread::sleep_for(20ms);

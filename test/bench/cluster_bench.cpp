@@ -14,6 +14,7 @@
 #include "apiclient/client.h"
 #include "apiclient/kubeconfig.h"
 #include "apiclient/reflector.h"
+#include "test/bench/figures.h"
 #include "test/bench/stamps.h"
 #include "test/integration/cluster_rig.h"
 #include "test/unit/http/loop_thread.h"
@@ -24,6 +25,7 @@ using namespace keelson;
 using namespace std::chrono_literals;
 using test::Figures;
 using test::now_ns;
+using test::row;
 
 constexpr int kRounds = 20;
 constexpr int kMany = 50;
@@ -34,11 +36,6 @@ std::string pod(const std::string& name) {
       R"({{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"{}"}},"spec":{{"terminationGracePeriodSeconds":1,"containers":)"
       R"([{{"name":"main","image":"busybox-test","imagePullPolicy":"Never","command":["/bin/demo-echo","now","sleep"]}}]}}}})",
       name);
-}
-
-void row(const std::string& what, const std::string& kubernetes, const std::string& goal, const std::string& ours) {
-  fmt::print("{:<44} {:>26} {:>18}   {}\n", what, kubernetes, goal, ours);
-  std::fflush(stdout);
 }
 
 bool is_ready(const api::Pod& pod) {

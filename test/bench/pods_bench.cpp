@@ -5,6 +5,7 @@
 #include <boost/test/unit_test.hpp>
 #include <fstream>
 
+#include "test/bench/figures.h"
 #include "test/bench/stamps.h"
 
 using keelson::test::Figures;

@@ -2,17 +2,14 @@
 // When a Pod's process ran: it is demo-echo, whose `now` prints the monotonic clock as its
 // first deed, and its log is read on the node.
 
-#include <fmt/core.h>
 #include <signal.h>
 #include <time.h>
 
-#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 #include <fstream>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "test/integration/sandbox.h"
 
@@ -23,14 +20,6 @@ inline int64_t now_ns() {
   ::clock_gettime(CLOCK_MONOTONIC, &now);
   return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
-
-struct Figures {
-  std::vector<double> ms;
-  double at(double part) {
-    std::ranges::sort(ms);
-    return ms.empty() ? 0 : ms[std::min(ms.size() - 1, static_cast<size_t>(part * static_cast<double>(ms.size())))];
-  }
-};
 
 // The stamp that the Pod's process printed; 0 while it has not.
 inline int64_t stamp(const Sandbox& node, const std::string& pod) {

@@ -321,10 +321,7 @@ BOOST_FIXTURE_TEST_CASE(should_patch_a_pod_status, ApiRig) {
 
 BOOST_FIXTURE_TEST_CASE(should_be_updated, ApiRig) {
   require_done(post(kPods, pod("one", "before")));
-  auto object = get(kPods + "/one").body;
-  const std::string label = R"("type":"before")";
-  object.replace(object.find(label), label.size(), R"("type":"after")");
-  require_done(put(kPods + "/one", object));
+  require_done(put(kPods + "/one", replaced(get(kPods + "/one").body, R"("type":"before")", R"("type":"after")")));
   BOOST_CHECK_EQUAL(get(kPods + "?labelSelector=type%3Dafter")["/items/0/metadata/name"], "one");
 }
 
@@ -347,9 +344,8 @@ BOOST_FIXTURE_TEST_CASE(lease_api_should_be_available, ApiRig) {
       R"({"metadata":{"name":"one","labels":{"deletecollection":"true"}},"spec":{"holderIdentity":"holder","leaseDurationSeconds":30,"acquireTime":"2026-01-01T00:00:00.000001Z","renewTime":"2026-01-01T00:00:05.000002Z","leaseTransitions":0}})");
   require_done(made);
   BOOST_CHECK_EQUAL(get(leases + "/one")["/spec/renewTime"], "2026-01-01T00:00:05.000002Z");
-  auto object = made.body;
-  object.replace(object.find(R"("holderIdentity":"holder")"), 25, R"("holderIdentity":"holder2")");
-  BOOST_CHECK_EQUAL(put(leases + "/one", object)["/spec/holderIdentity"], "holder2");
+  const auto held = replaced(made.body, R"("holderIdentity":"holder")", R"("holderIdentity":"holder2")");
+  BOOST_CHECK_EQUAL(put(leases + "/one", held)["/spec/holderIdentity"], "holder2");
   BOOST_CHECK_EQUAL(
       patch("strategic", leases + "/one", R"({"spec":{"leaseDurationSeconds":60}})")["/spec/leaseDurationSeconds"],
       "60");
@@ -412,9 +408,9 @@ BOOST_FIXTURE_TEST_CASE(should_apply_changes_to_a_namespace_status, ApiRig) {
 }
 
 BOOST_FIXTURE_TEST_CASE(should_apply_an_update_to_a_namespace, ApiRig) {
-  auto object = post("/api/v1/namespaces", R"({"metadata":{"name":"team","labels":{"team":"one"}}})").body;
-  object.replace(object.find(R"("team":"one")"), 12, R"("team":"two")");
-  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team", object)["/metadata/labels/team"], "two");
+  const auto made = post("/api/v1/namespaces", R"({"metadata":{"name":"team","labels":{"team":"one"}}})");
+  const auto changed = replaced(made.body, R"("team":"one")", R"("team":"two")");
+  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team", changed)["/metadata/labels/team"], "two");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
@@ -441,10 +437,8 @@ BOOST_FIXTURE_TEST_CASE(should_complete_a_service_status_lifecycle, ApiRig) {
       "merge", kServices + "/one/status",
       R"({"metadata":{"annotations":{"patchedstatus":"true"}},"status":{"loadBalancer":{"ingress":[{"ip":"203.0.113.1"}]}}})");
   BOOST_CHECK_EQUAL(patched["/status/loadBalancer/ingress/0/ip"], "203.0.113.1");
-  auto object = get(kServices + "/one/status").body;
-  const std::string ip = "203.0.113.1";
-  object.replace(object.find(ip), ip.size(), "203.0.113.2");
-  BOOST_CHECK_EQUAL(put(kServices + "/one/status", object)["/status/loadBalancer/ingress/0/ip"], "203.0.113.2");
+  const auto other = replaced(get(kServices + "/one/status").body, "203.0.113.1", "203.0.113.2");
+  BOOST_CHECK_EQUAL(put(kServices + "/one/status", other)["/status/loadBalancer/ingress/0/ip"], "203.0.113.2");
   require_done(patch("merge", kServices + "/one", R"({"metadata":{"labels":{"patched":"true"}}})"));
   BOOST_CHECK_EQUAL(get(kServices + "/one")["/status/loadBalancer/ingress/0/ip"], "203.0.113.2");
   require_done(remove(kServices + "/one"));
@@ -491,9 +485,7 @@ BOOST_FIXTURE_TEST_CASE(should_test_the_lifecycle_of_an_endpoint, ApiRig) {
   require_done(post(
       path,
       R"({"metadata":{"name":"one","labels":{"test-endpoint-static":"true"}},"subsets":[{"addresses":[{"ip":"10.0.0.24"}],"ports":[{"name":"http","port":80,"protocol":"TCP"}]}]})"));
-  auto object = get(path + "/one").body;
-  object.replace(object.find("10.0.0.24"), 9, "10.0.0.25");
-  require_done(put(path + "/one", object));
+  require_done(put(path + "/one", replaced(get(path + "/one").body, "10.0.0.24", "10.0.0.25")));
   const auto patched = patch(
       "strategic", path + "/one",
       R"({"metadata":{"labels":{"test-service":"patched"}},"subsets":[{"addresses":[{"ip":"10.0.0.26"}],"ports":[{"name":"http","port":8080}]}]})");
@@ -524,9 +516,8 @@ BOOST_FIXTURE_TEST_CASE(should_support_creating_endpoint_slice_api_operations, A
   BOOST_CHECK_EQUAL(patch("merge", path + "/one",
                           R"({"metadata":{"annotations":{"patched":"true"}}})")["/metadata/annotations/patched"],
                     "true");
-  auto object = get(path + "/one").body;
-  object.replace(object.find(R"("patched":"true")"), 16, R"("updated":"true")");
-  BOOST_CHECK_EQUAL(put(path + "/one", object)["/metadata/annotations/updated"], "true");
+  const auto updated = replaced(get(path + "/one").body, R"("patched":"true")", R"("updated":"true")");
+  BOOST_CHECK_EQUAL(put(path + "/one", updated)["/metadata/annotations/updated"], "true");
   require_done(remove(path + "/one"));
   for (const char* expected : {"MODIFIED one", "MODIFIED one", "DELETED one"})
     BOOST_CHECK_EQUAL(next(watch).what, expected);
@@ -547,8 +538,7 @@ BOOST_FIXTURE_TEST_CASE(should_get_and_update_a_replication_controller_scale, Ap
   require_done(post(
       path,
       R"({"metadata":{"name":"one"},"spec":{"replicas":1,"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}})"));
-  auto scale = get(path + "/one/scale").body;
-  scale.replace(scale.find(R"("replicas":1)"), 12, R"("replicas":2)");
+  const auto scale = replaced(get(path + "/one/scale").body, R"("replicas":1)", R"("replicas":2)");
   BOOST_CHECK_EQUAL(put(path + "/one/scale", scale)["/spec/replicas"], "2");
   BOOST_CHECK_EQUAL(get(path + "/one")["/spec/replicas"], "2");
 }

@@ -53,6 +53,12 @@ std::string json_at(const std::string& json, std::string_view pointer) {
   return out;
 }
 
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const size_t at = text.find(from);
+  BOOST_REQUIRE_MESSAGE(at != std::string::npos, "no " << from << " in " << text);
+  return text.replace(at, from.size(), to);
+}
+
 std::string HttpAnswer::operator[](std::string_view pointer) const { return json_at(body, pointer); }
 
 // ---- HTTP --------------------------------------------------------------------------------

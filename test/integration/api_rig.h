@@ -31,6 +31,8 @@ struct HttpAnswer {
   std::string operator[](std::string_view pointer) const;
 };
 std::string json_at(const std::string& json, std::string_view pointer);
+// With its first `from`, which must be there, as `to`.
+std::string replaced(std::string text, std::string_view from, std::string_view to);
 
 // One connection, kept alive; blocking. Plain HTTP/1.1, written out, so that nothing but
 // what is meant is sent.

@@ -489,13 +489,11 @@ BOOST_FIXTURE_TEST_CASE(a_namespace_must_exist_and_not_be_going, ApiRig) {
                "configmaps \"one\" is forbidden: unable to create new content in namespace team because it is being "
                "terminated");
   BOOST_CHECK_EQUAL(refused["/details/causes/0/reason"], "NamespaceTerminating");
-  auto object = get("/api/v1/namespaces/team").body;
-  const std::string held = R"("finalizers":["kubernetes"])";
-  object.replace(object.find(held), held.size(), R"("finalizers":[])");
-  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team", object).status, 200);  // the main resource leaves them alone
-  object = get("/api/v1/namespaces/team").body;
-  object.replace(object.find(held), held.size(), R"("finalizers":[])");
-  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team/finalize", object).status, 200);
+  const auto let_go = [this] {
+    return replaced(get("/api/v1/namespaces/team").body, R"("finalizers":["kubernetes"])", R"("finalizers":[])");
+  };
+  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team", let_go()).status, 200);  // the main resource leaves them alone
+  BOOST_CHECK_EQUAL(put("/api/v1/namespaces/team/finalize", let_go()).status, 200);
   BOOST_CHECK_EQUAL(get("/api/v1/namespaces/team").status, 404);
   check_status(post(kMaps, R"({"metadata":{"name":"x","namespace":"other"}})"), 400, "BadRequest",
                "the namespace of the provided object does not match the namespace sent on the request");

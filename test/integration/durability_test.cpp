@@ -36,15 +36,6 @@ constexpr int kKills = 50;
 
 using Words = std::vector<std::string>;
 
-bool eventually(const std::function<bool()>& holds, milliseconds limit = 30s) {
-  const auto until = host::Clock::now() + patient(limit);
-  while (host::Clock::now() < until) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return holds();
-}
-
 host::Output run(const Words& command, int limit_ms = 30'000) {
   auto output = host::run({.argv = command, .environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "ETCDCTL_API=3"}}, {},
                           patient(limit_ms));

@@ -194,12 +194,7 @@ std::pair<int, std::string> MasterBox::bare(const std::string& path,
 }
 
 bool MasterBox::eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit) {
-  const auto end = host::Clock::now() + patient(limit);
-  while (!holds()) {
-    if (host::Clock::now() > end) return holds();
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
+  return test::eventually(holds, limit);
 }
 
 }  // namespace keelson::test

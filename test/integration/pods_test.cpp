@@ -254,20 +254,7 @@ BOOST_FIXTURE_TEST_CASE(an_oom_score_that_the_host_forbids_is_said_once_and_surv
     return;
   }
   for (const char* name : {"one", "two"}) {
-    write_manifest(std::string(name) + ".yaml", fmt::format(R"(
-apiVersion: v1
-kind: Pod
-metadata: {{name: {}}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: main
-    image: busybox-test
-    imagePullPolicy: Never
-    command: [/bin/sh, -c, "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
-    resources: {{limits: {{cpu: 500m, memory: 64Mi}}}}
-)",
-                                                            name));
+    run_pod(name, std::string(kSleeper) + "    resources: {limits: {cpu: 500m, memory: 64Mi}}\n");
   }
   require_eventually("both are Ready", [&] { return pod_is_ready("one") && pod_is_ready("two"); });
   const auto count = [](const std::string& text) {
