@@ -131,7 +131,8 @@ struct Store::Impl : std::enable_shared_from_this<Store::Impl> {
   bool ask_under_way = false;
   std::map<std::chrono::seconds, SharedLease> leases;
   std::deque<int64_t> marks;  // what was current at the last compactions
-  host::Timer list_again, compaction;
+  int64_t nudge_to = 0;       // what the nudge under way is for; 0: none is
+  host::Timer list_again, nudging, compaction;
   std::unique_ptr<etcd::Watch> watching;
 };
 
@@ -356,13 +357,12 @@ void Store::Impl::ask_revision() {
 // our own behind it does.
 void Store::Impl::nudge(int64_t wanted) {
   if (revision >= wanted) return;
-  auto timer = std::make_shared<host::Timer>();  // shared with its own callback
-  *timer = loop.after(kNudge, [weak = weak_from_this(), wanted, timer] {
-    const auto self = weak.lock();
-    if (self && self->connected && self->revision < wanted) {
-      self->client.put({.key = std::string(kTick), .value = "{}"}, [](auto&&) {});
+  const bool under_way = std::exchange(nudge_to, std::max(nudge_to, wanted)) != 0;
+  if (under_way) return;
+  nudging = loop.after(kNudge, [this] {
+    if (revision < std::exchange(nudge_to, 0) && connected) {
+      client.put({.key = std::string(kTick), .value = "{}"}, [](auto&&) {});
     }
-    *timer = {};
   });
 }
 

@@ -30,7 +30,9 @@ count_boost_test() { # PROGRAM TIMEOUT [RUNNER…]
   count_skipped=$((count_skipped + skipped))
   if ((bad)); then
     echo "FAILED  $name ($bad of $total; exit $status)"
-    grep -aE 'error:|fatal|ERROR: |runtime error|WARNING: ThreadSanitizer|Assertion' "$log" | head -n 12 | sed 's/^/        /' || true
+    grep -aE 'error:|fatal|Assertion' "$log" | head -n 12 | sed 's/^/        /' || true
+    # Where only this output is kept, a sanitizer's first report says where to look.
+    grep -aE -m 1 -A 30 'ERROR: |runtime error|WARNING: ThreadSanitizer' "$log" | cut -c 1-240 | sed 's/^/        /' || true
     echo "        log: $log"
   else
     echo "ok      $name ($total)"

@@ -17,19 +17,18 @@ using host::fail;
 // libarchive converts names by the thread's locale; in "C" it loses every UTF-8 name.
 class Utf8Locale {
  public:
-  Utf8Locale() : ours_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-    if (ours_) before_ = uselocale(ours_);
+  Utf8Locale() {
+    // Loaded once and never freed: glibc opens its converters anew for every locale.
+    static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    if (utf8) before_ = uselocale(utf8);
   }
   ~Utf8Locale() {
-    if (!ours_) return;
-    uselocale(before_);
-    freelocale(ours_);
+    if (before_) uselocale(before_);
   }
   Utf8Locale(const Utf8Locale&) = delete;
   Utf8Locale& operator=(const Utf8Locale&) = delete;
 
  private:
-  locale_t ours_ = nullptr;
   locale_t before_ = nullptr;
 };
 
