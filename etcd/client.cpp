@@ -83,12 +83,8 @@ void Client::Impl::send(const std::shared_ptr<Call>& call) {
   if (call->repeatable && endpoints > 1) left = std::min(left, std::max(deadline / 2, milliseconds(1)));
   Request request = call->request;
   transport->call(call->endpoint, std::move(request), std::max(left, milliseconds(1)),
-                  [weak = weak_from_this(), loop = &loop, call = call](CallResult result) mutable {
-                    // post() wants it copyable. The call moves along, so that it ends on the loop's thread.
-                    auto shared = std::make_shared<CallResult>(std::move(result));
-                    loop->post([weak, call = std::move(call), shared] {
-                      if (auto self = weak.lock()) self->answered(call, std::move(*shared));
-                    });
+                  [weak = weak_from_this(), call](CallResult result) {
+                    if (auto self = weak.lock()) self->answered(call, std::move(result));
                   });
 }
 
@@ -178,7 +174,7 @@ struct Client::Impl::WatchImpl : Watch, std::enable_shared_from_this<WatchImpl> 
       : client(client), prefix(std::move(prefix)), next_revision(next_revision), handlers(std::move(handlers)) {}
 
   void open();
-  void news(uint64_t attempt, WatchNews news);
+  void news(WatchNews news);
   void batch(WatchBatch batch);
   void begun(uint64_t cluster, int64_t revision);
   void find_out(uint64_t cluster, int64_t revision);
@@ -193,7 +189,7 @@ struct Client::Impl::WatchImpl : Watch, std::enable_shared_from_this<WatchImpl> 
   host::Backoff backoff;
   bool broken = false;
   size_t endpoint = 0;
-  uint64_t attempt = 0;  // news of an earlier stream may still be queued on the loop
+  uint64_t attempt = 0;
   host::Timer again;
   std::unique_ptr<Stream> stream;
 };
@@ -202,18 +198,14 @@ void Client::Impl::WatchImpl::open() {
   endpoint = client.current;
   pending.clear();
   ++attempt;
-  stream = client.transport->watch(
-      endpoint, {.key = prefix, .range_end = prefix_end(prefix), .start_revision = next_revision},
-      [weak = weak_from_this(), loop = &client.loop, attempt = attempt](WatchNews news) {
-        auto shared = std::make_shared<WatchNews>(std::move(news));  // post() wants it copyable
-        loop->post([weak, attempt, shared] {
-          if (auto self = weak.lock()) self->news(attempt, std::move(*shared));
-        });
-      });
+  stream = client.transport->watch(endpoint,
+                                   {.key = prefix, .range_end = prefix_end(prefix), .start_revision = next_revision},
+                                   [weak = weak_from_this()](WatchNews news) {
+                                     if (auto self = weak.lock()) self->news(std::move(news));
+                                   });
 }
 
-void Client::Impl::WatchImpl::news(uint64_t of_attempt, WatchNews news) {
-  if (of_attempt != attempt || !stream) return;
+void Client::Impl::WatchImpl::news(WatchNews news) {
   if (auto* one = std::get_if<WatchBatch>(&news)) return batch(std::move(*one));
   ended(std::get<WatchEnd>(std::move(news)));
 }
@@ -294,7 +286,7 @@ struct Client::Impl::KeepAliveImpl : std::enable_shared_from_this<KeepAliveImpl>
     open();
   }
   void open();
-  void news(uint64_t attempt, const KeepAliveNews& news);
+  void news(const KeepAliveNews& news);
   void alive_until(std::chrono::seconds left) {
     expiry = client.loop.after(left, [this] { give_up(); });
   }
@@ -312,25 +304,19 @@ struct Client::Impl::KeepAliveImpl : std::enable_shared_from_this<KeepAliveImpl>
   const std::function<void()> lost;
   host::Backoff backoff;
   size_t endpoint = 0;
-  uint64_t attempt = 0;
   host::Timer beat_again, expiry;
   std::unique_ptr<Stream> stream;
 };
 
 void Client::Impl::KeepAliveImpl::open() {
   endpoint = client.current;
-  ++attempt;
-  stream = client.transport->keep_alive(endpoint, lease,
-                                        [weak = weak_from_this(), loop = &client.loop, attempt = attempt](auto news) {
-                                          loop->post([weak, attempt, news] {
-                                            if (auto self = weak.lock()) self->news(attempt, news);
-                                          });
-                                        });
+  stream = client.transport->keep_alive(endpoint, lease, [weak = weak_from_this()](const KeepAliveNews& news) {
+    if (auto self = weak.lock()) self->news(news);
+  });
   stream->beat();
 }
 
-void Client::Impl::KeepAliveImpl::news(uint64_t of_attempt, const KeepAliveNews& news) {
-  if (of_attempt != attempt || !stream) return;
+void Client::Impl::KeepAliveImpl::news(const KeepAliveNews& news) {
   if (!news) {
     stream.reset();
     client.leave(endpoint);
@@ -427,7 +413,7 @@ host::Result<std::unique_ptr<Client>> Client::create(host::Loop& loop, const Set
     if (!read) return std::unexpected(std::move(read.error()).within("etcd certificates"));
     *content = std::move(*read);
   }
-  auto transport = load_transport(made);
+  auto transport = make_transport(loop, made);
   if (!transport) return std::unexpected(std::move(transport.error()));
   return create(loop, std::move(*transport), made.endpoints.size(), settings.deadline);
 }

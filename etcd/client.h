@@ -3,7 +3,7 @@
 //
 // Loop's thread; every callback runs on the loop's thread, later, once unless said
 // otherwise, and never after the client, or the watch it belongs to, has been destroyed. The client outlives its
-// watches. gRPC is in a plug-in (transport.h): a process that makes no client does not pay for it.
+// watches.
 //
 // Failing over: the endpoint that failed is left for the next, for the calls and watches
 // that follow. A read goes on over the endpoints until its deadline. A write is sent
@@ -66,8 +66,7 @@ class KeepAlive {
 
 class Client {
  public:
-  // Reads the certificates (blocking) and loads the plug-in. invalid on settings that cannot
-  // work. A cluster that is away is no error here.
+  // Reads the certificates (blocking). invalid on settings that cannot work. A cluster that is away is no error here.
   static host::Result<std::unique_ptr<Client>> create(host::Loop& loop, const Settings& settings);
   // With a transport of one's own: `endpoints` is how many it has.
   static std::unique_ptr<Client> create(host::Loop& loop, std::unique_ptr<Transport> transport, size_t endpoints,

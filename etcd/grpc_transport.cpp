@@ -1,19 +1,14 @@
-// The plug-in libkeelson-etcd.so: etcd by gRPC. The only file that knows gRPC.
-//
-// One completion queue and one thread of ours, on which all callbacks come. Every
-// operation is a Tag; it stays alive until gRPC has given back all that it holds.
+// etcd by gRPC over HTTP/2 (gRPC's PROTOCOL-HTTP2): every call is an exchange of the
+// endpoint's channel, every message five bytes and a protobuf message.
 
 #include <fmt/core.h>
-#include <grpc/support/log.h>
-#include <grpcpp/grpcpp.h>
 
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <charconv>
 #include <utility>
 
-#include "etcd/rpc.grpc.pb.h"
+#include "etcd/rpc.pb.h"
 #include "etcd/transport.h"
+#include "http/h2_channel.h"
 
 namespace keelson::etcd {
 
@@ -170,46 +165,89 @@ pb::LeaseRevokeRequest to_pb(const LeaseRevoke& request) {
 }
 LeaseRevokeAnswer from_pb(pb::LeaseRevokeResponse&&) { return {}; }
 
-// ---- errors --------------------------------------------------------------------------
+// ---- gRPC -----------------------------------------------------------------------------
 
-CallError to_error(const grpc::Status& status, const std::string& endpoint) {
-  using Code = host::Error::Code;
-  const std::string& text = status.error_message();
-  CallError error;
-  error.error.message = fmt::format("etcd {}: {}", endpoint, text.empty() ? "the connection ended" : text);
-  switch (status.error_code()) {
-    case grpc::StatusCode::UNAVAILABLE:
-      error.error.code = Code::unavailable;
-      // gRPC's words when it never had a connection (client_channel, 1.51). Not having
-      // them costs a retry, nothing else.
-      error.never_sent = text.find("failed to connect to all addresses") != std::string::npos;
+constexpr size_t kPrefix = 5;  // whether compressed, and the length
+
+enum class Code {  // google.golang.org/grpc/codes
+  ok = 0,
+  cancelled = 1,
+  unknown = 2,
+  invalid_argument = 3,
+  deadline_exceeded = 4,
+  not_found = 5,
+  permission_denied = 7,
+  resource_exhausted = 8,
+  failed_precondition = 9,
+  aborted = 10,
+  out_of_range = 11,
+  unimplemented = 12,
+  internal = 13,
+  unavailable = 14,
+  unauthenticated = 16,
+};
+
+struct RpcStatus {
+  Code code = Code::ok;
+  std::string message;
+  bool unseen = false;     // the server has not acted on it
+  bool too_large = false;  // an answer was longer than we take
+};
+
+std::string frame(const google::protobuf::MessageLite& message) {
+  std::string out(kPrefix, '\0');
+  message.AppendToString(&out);
+  const auto size = static_cast<uint32_t>(out.size() - kPrefix);
+  for (size_t i = 0; i < 4; ++i) out[1 + i] = static_cast<char>(size >> (8 * (3 - i)));
+  return out;
+}
+
+// grpc-message: printable ASCII as it is, the rest as %XX.
+std::string decode_message(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16).ptr == text.data() + i + 3) {
+      out += static_cast<char>(value);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+CallError to_error(const RpcStatus& status, const std::string& endpoint) {
+  using Kind = host::Error::Code;
+  CallError error{.too_large = status.too_large, .never_sent = status.unseen};
+  error.error.message =
+      fmt::format("etcd {}: {}", endpoint, status.message.empty() ? "the connection ended" : status.message);
+  switch (status.code) {
+    case Code::unavailable:
+      error.error.code = Kind::unavailable;
+      // A member that knows no leader says so before it looks at the request (v3rpc/interceptor.go).
+      if (status.message == "etcdserver: no leader") error.never_sent = true;
       break;
-    case grpc::StatusCode::DEADLINE_EXCEEDED:
-      error.error.code = Code::unavailable;
-      error.error.message = fmt::format("etcd {}: no answer in time", endpoint);
+    case Code::deadline_exceeded:
+    case Code::cancelled:
+    case Code::aborted:
+      error.error.code = Kind::unavailable;
       break;
-    case grpc::StatusCode::CANCELLED:
-    case grpc::StatusCode::ABORTED:
-      error.error.code = Code::unavailable;
+    case Code::invalid_argument:
+    case Code::failed_precondition:
+      error.error.code = Kind::invalid;
       break;
-    case grpc::StatusCode::INVALID_ARGUMENT:
-    case grpc::StatusCode::FAILED_PRECONDITION:
-      error.error.code = Code::invalid;
+    case Code::out_of_range:
+      error.error.code = Kind::invalid;
+      error.compacted = status.message.find("compacted") != std::string::npos;
       break;
-    case grpc::StatusCode::OUT_OF_RANGE:
-      error.error.code = Code::invalid;
-      error.compacted = text.find("compacted") != std::string::npos;
+    case Code::permission_denied:
+    case Code::unauthenticated:
+      error.error.code = Kind::denied;
       break;
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      // gRPC's own words (message_size filter), to tell it from etcd's "no space".
-      error.too_large = text.find("larger than max") != std::string::npos;
-      break;
-    case grpc::StatusCode::PERMISSION_DENIED:
-    case grpc::StatusCode::UNAUTHENTICATED:
-      error.error.code = Code::denied;
-      break;
-    case grpc::StatusCode::NOT_FOUND:
-      error.error.code = Code::not_found;
+    case Code::not_found:
+      error.error.code = Kind::not_found;
       break;
     default:
       break;
@@ -217,229 +255,164 @@ CallError to_error(const grpc::Status& status, const std::string& endpoint) {
   return error;
 }
 
-// ---- the transport -------------------------------------------------------------------
-
-class Tag {
+// One call: messages come apart, its end becomes a status.
+class Rpc : public http::H2Exchange {
  public:
-  virtual ~Tag() = default;
-  // On the queue's thread.
-  virtual void completed(bool ok) = 0;
-};
+  explicit Rpc(size_t limit) : limit_(limit) {}
 
-class GrpcTransport;
-
-// How many operations gRPC still holds.
-class Outstanding {
- public:
-  void add() {
-    const std::lock_guard lock(mutex_);
-    ++count_;
-  }
-  void drop() {
-    const std::lock_guard lock(mutex_);
-    if (--count_ == 0) none_.notify_all();
-  }
-  void wait_for_none() {
-    std::unique_lock lock(mutex_);
-    none_.wait(lock, [this] { return count_ == 0; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable none_;
-  size_t count_ = 0;
-};
-
-struct Member {
-  std::string name;
-  std::shared_ptr<grpc::Channel> channel;  // gRPC's own way of owning it
-  std::unique_ptr<pb::KV::Stub> kv;
-  std::unique_ptr<pb::Watch::Stub> watch;
-  std::unique_ptr<pb::Lease::Stub> lease;
-};
-
-struct UnaryBase;
-
-class GrpcTransport : public Transport {
- public:
-  explicit GrpcTransport(const TransportSettings& settings);
-  ~GrpcTransport() override;
-
-  void call(size_t endpoint, Request request, milliseconds deadline,
-            std::move_only_function<void(CallResult)> done) override;
-  std::unique_ptr<Stream> watch(size_t endpoint, WatchRequest request, std::function<void(WatchNews)> news) override;
-  std::unique_ptr<Stream> keep_alive(size_t endpoint, int64_t lease, std::function<void(KeepAliveNews)> news) override;
-
-  // Unary calls that are under way, to be cancelled at the end.
-  void enter(UnaryBase* call) {
-    const std::lock_guard lock(mutex_);
-    calls_.insert(call);
-  }
-  // False when the transport is ending: its callback must not run.
-  bool leave(UnaryBase* call) {
-    const std::lock_guard lock(mutex_);
-    calls_.erase(call);
-    return !ending_;
-  }
-
-  grpc::CompletionQueue& queue() { return queue_; }
-
- private:
-  std::vector<Member> members_;
-  grpc::CompletionQueue queue_;
-  std::mutex mutex_;
-  std::set<UnaryBase*> calls_;
-  bool ending_ = false;
-  std::thread thread_;
-};
-
-struct UnaryBase : Tag {
-  grpc::ClientContext context;
-  grpc::Status status;
-};
-
-template <typename Response>
-struct Unary : UnaryBase {
-  Unary(GrpcTransport& transport, std::string endpoint, std::move_only_function<void(CallResult)> done)
-      : transport(transport), endpoint(std::move(endpoint)), done(std::move(done)) {}
-
-  void completed(bool) override {
-    std::unique_ptr<Unary> self(this);
-    if (!transport.leave(this)) return;
-    if (status.ok()) {
-      done(Answer(from_pb(std::move(response))));
-    } else {
-      done(std::unexpected(to_error(status, endpoint)));
+  void on_news() final {
+    while (!over_) {
+      const auto message = next();
+      if (!message) break;
+      on_message(*message);
+      taken_ += kPrefix + message->size();
     }
+    received.erase(0, std::exchange(taken_, 0));
+    if (end && !over_) finish(status());
   }
-
-  GrpcTransport& transport;
-  const std::string endpoint;
-  Response response;
-  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader;
-  std::move_only_function<void(CallResult)> done;
-};
-
-// A bidirectional stream: one write at a time, one read always pending, Finish at the end.
-// Owned by itself while gRPC holds any of its tags; the handle that the caller holds
-// cancels it and waits for that.
-template <typename Request, typename Response>
-class Bidirectional {
- public:
-  virtual ~Bidirectional() = default;
-
-  void begin(std::unique_ptr<grpc::ClientAsyncReaderWriter<Request, Response>> stream) {
-    stream_ = std::move(stream);
-    outstanding_.add();
-    stream_->StartCall(&start_);
+  // Its user wants nothing more.
+  void give_up() {
+    over_ = true;
+    cancel();
   }
-
-  // At most one message waits behind the one that is being written.
-  void write(Request request) {
-    const std::lock_guard lock(mutex_);
-    if (ended_) return;
-    next_ = std::move(request);
-    if (started_ && !writing_) write_next();
-  }
-
-  // From another thread than the queue's. Afterwards no callback runs.
-  void end() {
-    {
-      const std::lock_guard lock(mutex_);
-      quiet_ = true;
-    }
-    context.TryCancel();
-    outstanding_.wait_for_none();
-  }
-
-  grpc::ClientContext context;
 
  protected:
-  // On the queue's thread; not after end() has returned.
-  virtual void read(Response&& response) = 0;
-  virtual void finished(const grpc::Status& status) = 0;
+  virtual void on_message(std::string_view message) = 0;
+  // Once, last.
+  virtual void on_status(RpcStatus status) = 0;
+  void finish(RpcStatus status) {
+    if (std::exchange(over_, true)) return;
+    cancel();
+    on_status(std::move(status));
+  }
 
  private:
-  struct Step : Tag {
-    Step(Bidirectional& stream, void (Bidirectional::*step)(bool)) : stream(stream), step(step) {}
-    void completed(bool ok) override {
-      (stream.*step)(ok);
-      stream.outstanding_.drop();  // the last word: the stream may be gone now
+  // The next message, when it is whole.
+  std::optional<std::string_view> next() {
+    const std::string_view left = std::string_view(received).substr(taken_);
+    if (left.size() < kPrefix) return std::nullopt;
+    size_t size = 0;
+    for (size_t i = 1; i < kPrefix; ++i) size = size << 8 | static_cast<unsigned char>(left[i]);
+    if (left[0] != '\0') {
+      finish({.code = Code::internal, .message = "a compressed message, which we did not ask for"});
+    } else if (size > limit_) {
+      finish({.code = Code::resource_exhausted,
+              .message = fmt::format("an answer of {} bytes, the limit is {}", size, limit_),
+              .too_large = true});
+    } else if (left.size() - kPrefix >= size) {
+      return left.substr(kPrefix, size);
+    } else if (received.capacity() < taken_ + kPrefix + size) {
+      received.reserve(taken_ + kPrefix + size);
     }
-    Bidirectional& stream;
-    void (Bidirectional::*step)(bool);
-  };
-
-  // With the mutex held.
-  void write_next() {
-    writing_ = true;
-    outstanding_.add();
-    stream_->Write(*std::exchange(next_, std::nullopt), &write_);
-  }
-  void read_next() {
-    outstanding_.add();
-    stream_->Read(&response_, &read_);
-  }
-  void finish() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (std::exchange(ended_, true)) return;
-    }
-    outstanding_.add();
-    stream_->Finish(&status_, &finish_);
+    return std::nullopt;
   }
 
-  void on_started(bool ok) {
-    if (!ok) return finish();
-    {
-      const std::lock_guard lock(mutex_);
-      started_ = true;
-      if (next_) write_next();
+  RpcStatus status() const {
+    if (const auto code = headers.get("grpc-status"); !code.empty()) {
+      int number = static_cast<int>(Code::unknown);
+      std::from_chars(code.data(), code.data() + code.size(), number);
+      return {.code = static_cast<Code>(number), .message = decode_message(headers.get("grpc-message"))};
     }
-    read_next();
-  }
-  void on_written(bool ok) {
-    const std::lock_guard lock(mutex_);
-    writing_ = false;
-    if (ok && next_ && !ended_) write_next();  // a failed one shows in the read
-  }
-  void on_read(bool ok) {
-    if (!ok) return finish();
-    if (!quiet()) read(std::move(response_));
-    response_.Clear();
-    read_next();
-  }
-  void on_finished(bool) {
-    if (!quiet()) finished(status_);
-  }
-  bool quiet() {
-    const std::lock_guard lock(mutex_);
-    return quiet_;
+    if (!end->complete) return {.code = Code::unavailable, .message = end->why, .unseen = end->unseen};
+    const auto http = headers.get(":status");
+    return {.code = Code::unavailable, .message = fmt::format("HTTP status {}: this is no etcd", http)};
   }
 
-  std::unique_ptr<grpc::ClientAsyncReaderWriter<Request, Response>> stream_;
-  Step start_{*this, &Bidirectional::on_started}, write_{*this, &Bidirectional::on_written},
-      read_{*this, &Bidirectional::on_read}, finish_{*this, &Bidirectional::on_finished};
-  Response response_;
-  grpc::Status status_;
-  Outstanding outstanding_;
-  std::mutex mutex_;
-  std::optional<Request> next_;
-  bool started_ = false, writing_ = false, ended_ = false, quiet_ = false;
+  const size_t limit_;
+  size_t taken_ = 0;
+  bool over_ = false;
 };
 
-class WatchStream : public Stream, public Bidirectional<pb::WatchRequest, pb::WatchResponse> {
+// ---- unary calls ----------------------------------------------------------------------
+
+using ParseAnswer = std::optional<Answer> (*)(std::string_view);
+
+template <typename Response>
+std::optional<Answer> parse(std::string_view message) {
+  Response response;
+  if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) return std::nullopt;
+  return Answer(from_pb(std::move(response)));
+}
+
+struct Method {
+  const char* path;
+  std::string body;
+  ParseAnswer parse;
+};
+
+Method method_of(Request&& request) {
+  return std::visit(
+      [](auto&& one) -> Method {
+        using One = std::remove_cvref_t<decltype(one)>;
+        if constexpr (std::is_same_v<One, Range>) {
+          return {"/etcdserverpb.KV/Range", frame(to_pb(std::move(one))), parse<pb::RangeResponse>};
+        } else if constexpr (std::is_same_v<One, Put>) {
+          return {"/etcdserverpb.KV/Put", frame(to_pb(std::move(one))), parse<pb::PutResponse>};
+        } else if constexpr (std::is_same_v<One, Delete>) {
+          return {"/etcdserverpb.KV/DeleteRange", frame(to_pb(std::move(one))), parse<pb::DeleteRangeResponse>};
+        } else if constexpr (std::is_same_v<One, Txn>) {
+          return {"/etcdserverpb.KV/Txn", frame(to_pb(std::move(one))), parse<pb::TxnResponse>};
+        } else if constexpr (std::is_same_v<One, Compact>) {
+          return {"/etcdserverpb.KV/Compact", frame(to_pb(one)), parse<pb::CompactionResponse>};
+        } else if constexpr (std::is_same_v<One, LeaseGrant>) {
+          return {"/etcdserverpb.Lease/LeaseGrant", frame(to_pb(one)), parse<pb::LeaseGrantResponse>};
+        } else {
+          static_assert(std::is_same_v<One, LeaseRevoke>);
+          return {"/etcdserverpb.Lease/LeaseRevoke", frame(to_pb(one)), parse<pb::LeaseRevokeResponse>};
+        }
+      },
+      std::move(request));
+}
+
+class UnaryCall : public Rpc, public std::enable_shared_from_this<UnaryCall> {
  public:
-  WatchStream(std::string endpoint, std::function<void(WatchNews)> news)
-      : endpoint_(std::move(endpoint)), news_(std::move(news)) {}
-  ~WatchStream() override { end(); }
-  void beat() override {}
+  UnaryCall(const std::string& endpoint, size_t limit, ParseAnswer parse,
+            std::move_only_function<void(CallResult)> done)
+      : Rpc(limit), endpoint_(endpoint), parse_(parse), done_(std::move(done)) {}
+
+  void until(host::Loop& loop, milliseconds deadline) {
+    deadline_ = loop.after(deadline, [weak = weak_from_this()] {
+      // The channel, which lets go of it, is its only owner.
+      if (const auto self = weak.lock())
+        self->finish({.code = Code::deadline_exceeded, .message = "no answer in time"});
+    });
+  }
 
  private:
-  void read(pb::WatchResponse&& response) override {
-    if (ended_) return;
+  void on_message(std::string_view message) override {
+    answer_ = parse_(message);
+    if (!answer_) finish({.code = Code::internal, .message = "an answer that cannot be read"});
+  }
+  void on_status(RpcStatus status) override {
+    deadline_.cancel();
+    auto done = std::move(done_);  // it may destroy us
+    if (status.code == Code::ok && answer_) return done(std::move(*answer_));
+    if (status.code == Code::ok) status = {.code = Code::internal, .message = "an answer without a message"};
+    done(std::unexpected(to_error(status, endpoint_)));
+  }
+
+  const std::string& endpoint_;  // the transport's
+  const ParseAnswer parse_;
+  std::move_only_function<void(CallResult)> done_;
+  std::optional<Answer> answer_;
+  host::Timer deadline_;
+};
+
+// ---- streams --------------------------------------------------------------------------
+
+class WatchCall : public Rpc {
+ public:
+  WatchCall(const std::string& endpoint, size_t limit, std::function<void(WatchNews)> news)
+      : Rpc(limit), endpoint_(endpoint), news_(std::move(news)) {}
+
+ private:
+  void on_message(std::string_view message) override {
+    pb::WatchResponse response;
+    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return finish({.code = Code::internal, .message = "an answer that cannot be read"});
+    }
     if (response.canceled()) {
-      ended_ = true;
+      give_up();
       const std::string& reason = response.cancel_reason();
       return news_(WatchEnd{.error = {.code = host::Error::Code::unavailable,
                                       .message = fmt::format("etcd {}: the watch was cancelled: {}", endpoint_,
@@ -455,155 +428,141 @@ class WatchStream : public Stream, public Bidirectional<pb::WatchRequest, pb::Wa
     }
     news_(std::move(batch));
   }
-  void finished(const grpc::Status& status) override {
-    if (ended_) return;
-    ended_ = true;
-    news_(WatchEnd{.error = to_error(status, endpoint_).error});
-  }
+  void on_status(RpcStatus status) override { news_(WatchEnd{.error = to_error(status, endpoint_).error}); }
 
-  const std::string endpoint_;
+  const std::string& endpoint_;
   const std::function<void(WatchNews)> news_;
-  bool ended_ = false;  // the end has been told
 };
 
-class KeepAliveStream : public Stream, public Bidirectional<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse> {
+class KeepAliveCall : public Rpc {
  public:
-  KeepAliveStream(std::string endpoint, int64_t lease, std::function<void(KeepAliveNews)> news)
-      : endpoint_(std::move(endpoint)), lease_(lease), news_(std::move(news)) {}
-  ~KeepAliveStream() override { end(); }
-  void beat() override {
-    pb::LeaseKeepAliveRequest request;
-    request.set_id(lease_);
-    write(std::move(request));
-  }
+  KeepAliveCall(const std::string& endpoint, size_t limit, std::function<void(KeepAliveNews)> news)
+      : Rpc(limit), endpoint_(endpoint), news_(std::move(news)) {}
 
  private:
-  void read(pb::LeaseKeepAliveResponse&& response) override { news_(KeepAliveAnswer{.ttl_seconds = response.ttl()}); }
-  void finished(const grpc::Status& status) override { news_(std::unexpected(to_error(status, endpoint_).error)); }
+  void on_message(std::string_view message) override {
+    pb::LeaseKeepAliveResponse response;
+    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return finish({.code = Code::internal, .message = "an answer that cannot be read"});
+    }
+    news_(KeepAliveAnswer{.ttl_seconds = response.ttl()});
+  }
+  void on_status(RpcStatus status) override { news_(std::unexpected(to_error(status, endpoint_).error)); }
 
-  const std::string endpoint_;
-  const int64_t lease_;
+  const std::string& endpoint_;
   const std::function<void(KeepAliveNews)> news_;
 };
 
-GrpcTransport::GrpcTransport(const TransportSettings& settings) {
-  // What goes wrong comes back as a status; gRPC's own lines on stderr would not be ours.
-  gpr_set_log_function([](gpr_log_func_args*) {});
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(static_cast<int>(settings.message_bytes));
-  // A peer that vanished without a word is noticed in 15 s (etcd allows a ping each 5 s).
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
-  // When to try again is the client's decision; gRPC only must not stand in its way.
-  // MIN_RECONNECT_BACKOFF is, by its use (subchannel.cc), how long one attempt to connect may take.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5'000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  arguments.SetServiceConfigJSON("{}");
-  arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-
-  const auto credentials = settings.tls ? grpc::SslCredentials({.pem_root_certs = settings.ca,
-                                                                .pem_private_key = settings.key,
-                                                                .pem_cert_chain = settings.certificate})
-                                        : grpc::InsecureChannelCredentials();
-  for (const auto& endpoint : settings.endpoints) {
-    Member member{.name = endpoint, .channel = grpc::CreateCustomChannel(endpoint, credentials, arguments)};
-    member.kv = pb::KV::NewStub(member.channel);
-    member.watch = pb::Watch::NewStub(member.channel);
-    member.lease = pb::Lease::NewStub(member.channel);
-    members_.push_back(std::move(member));
+// The caller's end of a stream.
+template <typename Call>
+class Handle : public Stream {
+ public:
+  Handle(std::shared_ptr<Call> call, int64_t lease) : call_(std::move(call)), lease_(lease) {}
+  ~Handle() override { call_->give_up(); }
+  void beat() override {
+    if (lease_ == 0) return;
+    pb::LeaseKeepAliveRequest request;
+    request.set_id(lease_);
+    call_->send(frame(request), false);
   }
-  thread_ = std::thread([this] {
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue_.Next(&tag, &ok)) static_cast<Tag*>(tag)->completed(ok);
-  });
-}
 
-GrpcTransport::~GrpcTransport() {
-  {
-    const std::lock_guard lock(mutex_);
-    ending_ = true;
-    for (auto* call : calls_) call->context.TryCancel();
+ private:
+  const std::shared_ptr<Call> call_;  // shared with the channel
+  const int64_t lease_;               // 0: a watch
+};
+
+// ---- the transport --------------------------------------------------------------------
+
+struct Member {
+  std::string name;
+  std::string authority;
+  std::unique_ptr<http::H2Channel> channel;
+};
+
+class GrpcTransport : public Transport {
+ public:
+  GrpcTransport(host::Loop& loop, std::vector<Member> members, bool tls, size_t limit)
+      : loop_(loop), members_(std::move(members)), tls_(tls), limit_(limit) {}
+
+  void call(size_t endpoint, Request request, milliseconds deadline,
+            std::move_only_function<void(CallResult)> done) override {
+    Member& member = members_.at(endpoint);
+    Method method = method_of(std::move(request));
+    auto call = std::make_shared<UnaryCall>(member.name, limit_, method.parse, std::move(done));
+    call->until(loop_, deadline);
+    member.channel->begin(std::move(call), headers(member, method.path), std::move(method.body), true);
   }
-  queue_.Shutdown();
-  thread_.join();
-}
 
-void GrpcTransport::call(size_t endpoint, Request request, milliseconds deadline,
-                         std::move_only_function<void(CallResult)> done) {
-  Member& member = members_.at(endpoint);
-  const auto send = [&]<typename Response>(auto&& prepare, std::type_identity<Response>) {
-    auto call = std::make_unique<Unary<Response>>(*this, member.name, std::move(done));
-    call->context.set_deadline(std::chrono::system_clock::now() + deadline);
-    call->reader = prepare(&call->context);
-    enter(call.get());
-    call->reader->StartCall();
-    auto* tag = call.release();  // comes back as a tag
-    tag->reader->Finish(&tag->response, &tag->status, static_cast<Tag*>(tag));
-  };
-  if (auto* range = std::get_if<Range>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncRange(context, to_pb(std::move(*range)), &queue_); },
-         std::type_identity<pb::RangeResponse>());
-  } else if (auto* put = std::get_if<Put>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncPut(context, to_pb(std::move(*put)), &queue_); },
-         std::type_identity<pb::PutResponse>());
-  } else if (auto* remove = std::get_if<Delete>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncDeleteRange(context, to_pb(std::move(*remove)), &queue_); },
-         std::type_identity<pb::DeleteRangeResponse>());
-  } else if (auto* txn = std::get_if<Txn>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncTxn(context, to_pb(std::move(*txn)), &queue_); },
-         std::type_identity<pb::TxnResponse>());
-  } else if (auto* compact = std::get_if<Compact>(&request)) {
-    send([&](auto* context) { return member.kv->PrepareAsyncCompact(context, to_pb(*compact), &queue_); },
-         std::type_identity<pb::CompactionResponse>());
-  } else if (auto* grant = std::get_if<LeaseGrant>(&request)) {
-    send([&](auto* context) { return member.lease->PrepareAsyncLeaseGrant(context, to_pb(*grant), &queue_); },
-         std::type_identity<pb::LeaseGrantResponse>());
-  } else if (auto* revoke = std::get_if<LeaseRevoke>(&request)) {
-    send([&](auto* context) { return member.lease->PrepareAsyncLeaseRevoke(context, to_pb(*revoke), &queue_); },
-         std::type_identity<pb::LeaseRevokeResponse>());
+  std::unique_ptr<Stream> watch(size_t endpoint, WatchRequest request, std::function<void(WatchNews)> news) override {
+    pb::WatchRequest create;
+    auto& watch = *create.mutable_create_request();
+    watch.set_key(request.key.empty() ? std::string(1, '\0') : std::move(request.key));
+    watch.set_range_end(std::move(request.range_end));
+    watch.set_start_revision(request.start_revision);
+    watch.set_progress_notify(true);
+    watch.set_fragment(true);
+    return open<WatchCall>(endpoint, "/etcdserverpb.Watch/Watch", frame(create), std::move(news), 0);
   }
-}
 
-std::unique_ptr<Stream> GrpcTransport::watch(size_t endpoint, WatchRequest request,
-                                             std::function<void(WatchNews)> news) {
-  Member& member = members_.at(endpoint);
-  auto stream = std::make_unique<WatchStream>(member.name, std::move(news));
-  // A member that is cut off from the others ends the watch instead of staying silent.
-  stream->context.AddMetadata("hasleader", "true");
-  pb::WatchRequest create;
-  auto& watch = *create.mutable_create_request();
-  watch.set_key(request.key.empty() ? std::string(1, '\0') : std::move(request.key));
-  watch.set_range_end(std::move(request.range_end));
-  watch.set_start_revision(request.start_revision);
-  watch.set_progress_notify(true);
-  watch.set_fragment(true);
-  stream->begin(member.watch->PrepareAsyncWatch(&stream->context, &queue_));
-  stream->write(std::move(create));
-  return stream;
-}
+  std::unique_ptr<Stream> keep_alive(size_t endpoint, int64_t lease, std::function<void(KeepAliveNews)> news) override {
+    return open<KeepAliveCall>(endpoint, "/etcdserverpb.Lease/LeaseKeepAlive", {}, std::move(news), lease);
+  }
 
-std::unique_ptr<Stream> GrpcTransport::keep_alive(size_t endpoint, int64_t lease,
-                                                  std::function<void(KeepAliveNews)> news) {
-  Member& member = members_.at(endpoint);
-  auto stream = std::make_unique<KeepAliveStream>(member.name, lease, std::move(news));
-  stream->begin(member.lease->PrepareAsyncLeaseKeepAlive(&stream->context, &queue_));
-  return stream;
+ private:
+  http::Headers headers(const Member& member, const char* path) const {
+    return {{":method", "POST"},
+            {":scheme", tls_ ? "https" : "http"},
+            {":path", path},
+            {":authority", member.authority},
+            {"te", "trailers"},
+            {"content-type", "application/grpc"},
+            {"user-agent", "keelson"},
+            // A member that is cut off from the others says so instead of staying silent.
+            {"hasleader", "true"}};
+  }
+
+  template <typename Call, typename News>
+  std::unique_ptr<Stream> open(size_t endpoint, const char* path, std::string body, News news, int64_t lease) {
+    Member& member = members_.at(endpoint);
+    auto call = std::make_shared<Call>(member.name, limit_, std::move(news));
+    member.channel->begin(call, headers(member, path), std::move(body), false);
+    return std::make_unique<Handle<Call>>(std::move(call), lease);
+  }
+
+  host::Loop& loop_;
+  std::vector<Member> members_;
+  const bool tls_;
+  const size_t limit_;
+};
+
+http::H2Settings channel_settings(const std::string& endpoint, const TransportSettings& settings) {
+  http::H2Settings out;
+  if (endpoint.starts_with("unix:")) {
+    out.socket = endpoint.substr(5);
+    return out;
+  }
+  const auto colon = endpoint.rfind(':');
+  out.host = endpoint.substr(0, colon);
+  out.port = endpoint.substr(colon + 1);
+  if (out.host.starts_with('[')) out.host = out.host.substr(1, out.host.size() - 2);
+  if (settings.tls) {
+    out.tls = http::ClientTls{.ca_data = settings.ca, .cert_data = settings.certificate, .key_data = settings.key};
+  }
+  return out;
 }
 
 }  // namespace
 
-}  // namespace keelson::etcd
-
-extern "C" __attribute__((visibility("default"))) keelson::etcd::Transport* keelson_etcd_transport(
-    unsigned version, const keelson::etcd::TransportSettings& settings, keelson::host::Error& error) {
-  if (version != keelson::etcd::kTransportVersion) {
-    error = {.code = keelson::host::Error::Code::unsupported,
-             .message = fmt::format("version {}, but {} is wanted", keelson::etcd::kTransportVersion, version)};
-    return nullptr;
+host::Result<std::unique_ptr<Transport>> make_transport(host::Loop& loop, const TransportSettings& settings) {
+  std::vector<Member> members;
+  for (const std::string& endpoint : settings.endpoints) {
+    auto channel = http::H2Channel::create(loop, channel_settings(endpoint, settings));
+    if (!channel) return std::unexpected(std::move(channel.error()).within("etcd"));
+    members.push_back({.name = endpoint,
+                       .authority = endpoint.starts_with("unix:") ? "localhost" : endpoint,
+                       .channel = std::move(*channel)});
   }
-  return std::make_unique<keelson::etcd::GrpcTransport>(settings).release();
+  return std::make_unique<GrpcTransport>(loop, std::move(members), settings.tls, settings.message_bytes);
 }
+
+}  // namespace keelson::etcd

@@ -1,12 +1,11 @@
 #pragma once
 // One etcd cluster by gRPC, without any policy: which endpoint, when again and what to
-// resume is the client's business (client.h). Implemented by the plug-in
-// libkeelson-etcd.so (grpc_transport.cpp), which is loaded only when there is a cluster
-// to talk to, and by a double in the tests.
+// resume is the client's business (client.h). Implemented in grpc_transport.cpp, and by a
+// double in the tests.
 //
-// Called on the loop's thread. Callbacks come on a thread of the transport's own, one at
-// a time, and never after the transport, or the stream that they belong to, has been
-// destroyed: the destructors wait for a callback that is running.
+// Loop's thread. Callbacks come from the loop, never inside a call that is made here, and
+// never after the transport, or the stream that they belong to, has been destroyed. They may
+// destroy both.
 
 #include <chrono>
 #include <functional>
@@ -17,6 +16,7 @@
 
 #include "etcd/messages.h"
 #include "host/error.h"
+#include "host/loop.h"
 
 namespace keelson::etcd {
 
@@ -36,7 +36,7 @@ struct CallError {
   host::Error error;
   bool compacted = false;   // the revision asked for is gone
   bool too_large = false;   // the answer was longer than message_bytes
-  bool never_sent = false;  // no connection: the request cannot have had an effect
+  bool never_sent = false;  // the request cannot have had an effect: no connection, or a member that refused it unread
 };
 using CallResult = std::expected<Answer, CallError>;
 
@@ -80,15 +80,7 @@ class Transport {
                                              std::function<void(KeepAliveNews)> news) = 0;
 };
 
-// Loads the plug-in, once per process (it stays loaded), and makes a transport. It is
-// looked for as ../lib/keelson/libkeelson-etcd.so from the directory of this program,
-// which fits the build tree and an installation alike. Takes some 50-100 ms. unsupported
-// when it is not there or not of this version.
-host::Result<std::unique_ptr<Transport>> load_transport(const TransportSettings& settings);
-
-// The plug-in's one symbol. The versions must be equal: both sides are built from this header.
-inline constexpr unsigned kTransportVersion = 1;
-inline constexpr const char* kTransportSymbol = "keelson_etcd_transport";
-using TransportFactory = Transport* (*)(unsigned version, const TransportSettings& settings, host::Error& error);
+// invalid when the certificates are.
+host::Result<std::unique_ptr<Transport>> make_transport(host::Loop& loop, const TransportSettings& settings);
 
 }  // namespace keelson::etcd

@@ -1,7 +1,8 @@
 #pragma once
-// A TCP connection with TLS or without, as one Beast stream type, so that all that is
-// built on it is compiled once. Only http/*.cpp include this header.
+// A connection with TLS or without, as one Beast stream type, so that all that is built on
+// it is compiled once. Only http/*.cpp include this header.
 
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
@@ -20,46 +21,50 @@ using boost::system::error_code;
 
 using Executor = asio::io_context::executor_type;
 using TcpSocket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
-using Tls = beast::ssl_stream<TcpSocket>;
+using AnySocket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;  // TCP, or a unix socket
 using TlsContext = std::shared_ptr<asio::ssl::context>;  // shared: a connection keeps the one it began with
 
-class AnyStream {
+template <typename Socket>
+class BasicAnyStream {
  public:
   using executor_type = Executor;
+  using Tls = beast::ssl_stream<Socket>;
 
-  AnyStream(TcpSocket socket, TlsContext context) : context_(std::move(context)) {
+  BasicAnyStream(Socket socket, TlsContext context) : context_(std::move(context)) {
     if (context_) {
       tls_ = std::make_unique<Tls>(std::move(socket), *context_);
     } else {
-      tcp_ = std::make_unique<TcpSocket>(std::move(socket));
+      plain_ = std::make_unique<Socket>(std::move(socket));
     }
   }
 
-  executor_type get_executor() { return tcp().get_executor(); }
-  TcpSocket& tcp() { return tls_ ? tls_->next_layer() : *tcp_; }
+  executor_type get_executor() { return socket().get_executor(); }
+  Socket& socket() { return tls_ ? tls_->next_layer() : *plain_; }
   Tls* tls() { return tls_.get(); }
 
   template <typename Buffers, typename Done>
   auto async_read_some(const Buffers& buffers, Done&& done) {
     return tls_ ? tls_->async_read_some(buffers, std::forward<Done>(done))
-                : tcp_->async_read_some(buffers, std::forward<Done>(done));
+                : plain_->async_read_some(buffers, std::forward<Done>(done));
   }
   template <typename Buffers, typename Done>
   auto async_write_some(const Buffers& buffers, Done&& done) {
     return tls_ ? tls_->async_write_some(buffers, std::forward<Done>(done))
-                : tcp_->async_write_some(buffers, std::forward<Done>(done));
+                : plain_->async_write_some(buffers, std::forward<Done>(done));
   }
 
  private:
   TlsContext context_;
-  std::unique_ptr<TcpSocket> tcp_;  // one of the two
+  std::unique_ptr<Socket> plain_;  // one of the two
   std::unique_ptr<Tls> tls_;
 };
+
+using AnyStream = BasicAnyStream<TcpSocket>;
 
 // What Beast's WebSocket asks of a stream, found by argument-dependent lookup.
 inline void close_socket(AnyStream& stream) {
   error_code ignored;
-  stream.tcp().close(ignored);
+  stream.socket().close(ignored);
 }
 inline void beast_close_socket(AnyStream& stream) { close_socket(stream); }
 inline void teardown(beast::role_type, AnyStream& stream, error_code&) { close_socket(stream); }
@@ -69,7 +74,7 @@ void async_teardown(beast::role_type role, AnyStream& stream, Done&& done) {
   if (stream.tls()) {
     async_teardown(role, *stream.tls(), std::forward<Done>(done));
   } else {
-    async_teardown(role, stream.tcp(), std::forward<Done>(done));
+    async_teardown(role, stream.socket(), std::forward<Done>(done));
   }
 }
 

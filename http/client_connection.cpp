@@ -111,10 +111,10 @@ void ClientConnection::open(std::move_only_function<void(host::Status)> done) {
 }
 
 void ClientConnection::connect() {
-  asio::async_connect(stream_.tcp(), endpoints_, [self = shared_from_this()](error_code error, const auto&) {
+  asio::async_connect(stream_.socket(), endpoints_, [self = shared_from_this()](error_code error, const auto&) {
     if (self->closed_) return;
     if (error) return self->fail("connect", error);
-    auto& socket = self->stream_.tcp();
+    auto& socket = self->stream_.socket();
     error_code ignored;
     socket.set_option(asio::ip::tcp::no_delay(true), ignored);
     // A server that vanished without a word is found by the kernel in a minute.
@@ -167,7 +167,7 @@ bool ClientConnection::reusable() {
   if (closed_ || !open_ || sink_ || writing_ || buffer_.size() > 0) return false;
   char byte;
   // Whatever there is to read now, the end or a TLS alert or an answer to nothing, ends it.
-  const auto size = ::recv(stream_.tcp().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const auto size = ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

@@ -91,7 +91,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void start() {
     error_code error;
-    auto& socket = stream_->tcp();
+    auto& socket = stream_->socket();
     const auto remote = socket.remote_endpoint(error);
     if (!error) peer_ = join_address(remote.address().to_string(), remote.port());
     socket.set_option(asio::ip::tcp::no_delay(true), error);
@@ -449,7 +449,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
       });
     } else {
       error_code ignored;
-      stream_->tcp().shutdown(asio::socket_base::shutdown_send, ignored);
+      stream_->socket().shutdown(asio::socket_base::shutdown_send, ignored);
     }
     linger();
   }

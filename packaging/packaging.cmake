@@ -96,4 +96,4 @@ add_custom_target(deb
   COMMENT "The .debs"
   USES_TERMINAL
   VERBATIM)
-add_dependencies(deb ${packaged} keelson-master keelson-etcd-module)
+add_dependencies(deb ${packaged} keelson-master)
