@@ -131,8 +131,7 @@ Status EtcdChild::Impl::launch() {
                // Entries kept in memory; the default of 100,000 is more than a hundred MB.
                "--snapshot-count", "10000", "--quota-backend-bytes", fmt::format("{}", settings.quota_bytes),
                "--logger", "zap", "--log-level", "warn"},
-      // Memory before time: it is a fifth of the heap's size at the default of 100.
-      .environment = {"NOTIFY_SOCKET=notify", "GOGC=50", "PATH=/usr/bin:/bin"},
+      .environment = {"NOTIFY_SOCKET=notify", "PATH=/usr/bin:/bin"},
       .fds = {{theirs.get(), 1}, {theirs.get(), 2}},
       .cgroup = {},
       .working_directory = settings.directory.string(),
