@@ -96,7 +96,7 @@ class Client {
  private:
   struct Impl;
   explicit Client(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;  // shared with answers under way, which may come after we are gone
+  std::shared_ptr<Impl> impl_;  // shared with the callback under way, which may destroy us
 };
 
 // One of --etcd-servers as the transport wants it, and whether it asks for TLS.

@@ -264,7 +264,7 @@ class Rpc : public http::H2Exchange {
     while (!over_) {
       const auto message = next();
       if (!message) break;
-      on_message(*message);
+      if (!on_message(*message)) finish({.code = Code::internal, .message = "an answer that cannot be read"});
       taken_ += kPrefix + message->size();
     }
     received.erase(0, std::exchange(taken_, 0));
@@ -277,7 +277,8 @@ class Rpc : public http::H2Exchange {
   }
 
  protected:
-  virtual void on_message(std::string_view message) = 0;
+  // False: it cannot be read.
+  virtual bool on_message(std::string_view message) = 0;
   // Once, last.
   virtual void on_status(RpcStatus status) = 0;
   void finish(RpcStatus status) {
@@ -379,9 +380,9 @@ class UnaryCall : public Rpc, public std::enable_shared_from_this<UnaryCall> {
   }
 
  private:
-  void on_message(std::string_view message) override {
+  bool on_message(std::string_view message) override {
     answer_ = parse_(message);
-    if (!answer_) finish({.code = Code::internal, .message = "an answer that cannot be read"});
+    return answer_.has_value();
   }
   void on_status(RpcStatus status) override {
     deadline_.cancel();
@@ -406,18 +407,17 @@ class WatchCall : public Rpc {
       : Rpc(limit), endpoint_(endpoint), news_(std::move(news)) {}
 
  private:
-  void on_message(std::string_view message) override {
+  bool on_message(std::string_view message) override {
     pb::WatchResponse response;
-    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-      return finish({.code = Code::internal, .message = "an answer that cannot be read"});
-    }
+    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) return false;
     if (response.canceled()) {
       give_up();
       const std::string& reason = response.cancel_reason();
-      return news_(WatchEnd{.error = {.code = host::Error::Code::unavailable,
-                                      .message = fmt::format("etcd {}: the watch was cancelled: {}", endpoint_,
-                                                             reason.empty() ? "compacted" : reason)},
-                            .compact_revision = response.compact_revision()});
+      news_(WatchEnd{.error = {.code = host::Error::Code::unavailable,
+                               .message = fmt::format("etcd {}: the watch was cancelled: {}", endpoint_,
+                                                      reason.empty() ? "compacted" : reason)},
+                     .compact_revision = response.compact_revision()});
+      return true;
     }
     WatchBatch batch{.cluster_id = response.header().cluster_id(),
                      .revision = response.fragment() ? 0 : response.header().revision(),
@@ -427,6 +427,7 @@ class WatchCall : public Rpc {
                               .kv = from_pb(std::move(*event.mutable_kv()))});
     }
     news_(std::move(batch));
+    return true;
   }
   void on_status(RpcStatus status) override { news_(WatchEnd{.error = to_error(status, endpoint_).error}); }
 
@@ -440,12 +441,11 @@ class KeepAliveCall : public Rpc {
       : Rpc(limit), endpoint_(endpoint), news_(std::move(news)) {}
 
  private:
-  void on_message(std::string_view message) override {
+  bool on_message(std::string_view message) override {
     pb::LeaseKeepAliveResponse response;
-    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-      return finish({.code = Code::internal, .message = "an answer that cannot be read"});
-    }
+    if (!response.ParseFromArray(message.data(), static_cast<int>(message.size()))) return false;
     news_(KeepAliveAnswer{.ttl_seconds = response.ttl()});
+    return true;
   }
   void on_status(RpcStatus status) override { news_(std::unexpected(to_error(status, endpoint_).error)); }
 

@@ -4,7 +4,6 @@
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509_vfy.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -135,10 +134,9 @@ void ClientConnection::handshake() {
   stream_.tls()->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](error_code error) {
     if (self->closed_) return;
     if (!error) return self->opened({});
-    const auto verdict = SSL_get_verify_result(self->stream_.tls()->native_handle());
-    if (verdict == X509_V_OK) return self->fail("TLS handshake", error);
-    self->opened(host::fail(host::Error::Code::denied,
-                            fmt::format("the server's certificate: {}", X509_verify_cert_error_string(verdict))));
+    auto refusal = certificate_refusal(self->stream_.tls()->native_handle());
+    if (!refusal) return self->fail("TLS handshake", error);
+    self->opened(host::fail(host::Error::Code::denied, std::move(*refusal)));
   });
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 #include <nghttp2/nghttp2.h>
 #include <openssl/ssl.h>
-#include <openssl/x509_vfy.h>
 
 #include <algorithm>
 #include <boost/asio/connect.hpp>
@@ -163,9 +162,9 @@ void H2Connection::handshake() {
   stream.tls()->async_handshake(asio::ssl::stream_base::client, [self = shared_from_this()](error_code error) {
     if (self->closed) return;
     if (!error) return self->opened();
-    const auto verdict = SSL_get_verify_result(self->stream.tls()->native_handle());
-    if (verdict == X509_V_OK) return self->fail("TLS handshake", error);
-    self->fail(fmt::format("the server's certificate: {}", X509_verify_cert_error_string(verdict)), true);
+    auto refusal = certificate_refusal(self->stream.tls()->native_handle());
+    if (!refusal) return self->fail("TLS handshake", error);
+    self->fail(std::move(*refusal), true);
   });
 }
 

@@ -155,6 +155,12 @@ host::Status expect_server_name(SSL* connection, const std::string& name, bool v
   return {};
 }
 
+std::optional<std::string> certificate_refusal(SSL* connection) {
+  const auto verdict = SSL_get_verify_result(connection);
+  if (verdict == X509_V_OK) return std::nullopt;
+  return fmt::format("the server's certificate: {}", X509_verify_cert_error_string(verdict));
+}
+
 std::optional<ClientCertificate> peer_certificate(SSL* connection) {
   X509* certificate = SSL_get0_peer_certificate(connection);
   if (certificate == nullptr || SSL_get_verify_result(connection) != X509_V_OK) return std::nullopt;

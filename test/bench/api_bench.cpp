@@ -18,6 +18,7 @@
 #include "etcd/client.h"
 #include "test/bench/figures.h"
 #include "test/master_run.h"
+#include "test/patience.h"
 #include "test/unit/http/loop_thread.h"
 
 namespace {
@@ -449,9 +450,7 @@ double scheduled_per_second(Bench& bench, bool waiting) {
     bench.loop().run([&] { is_bound = bound == 1; });
     return is_bound;
   };
-  for (const auto until = Clock::now() + kPatience; !is_first_bound() && Clock::now() < until;) {
-    std::this_thread::sleep_for(10ms);
-  }
+  BOOST_REQUIRE(test::eventually(is_first_bound, kPatience));
   auto began = Clock::now();
   if (waiting) bench.pause_beside();
   bench.drive(kPods, 16, [](int i) { return Bench::create(fmt::format("p{}", i)); });
