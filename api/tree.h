@@ -72,6 +72,8 @@ void write_json(const Value& node, std::string& out, size_t& budget);
 // "text" with its quotes; what is no UTF-8 becomes U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
+// How many bytes from the start on are UTF-8 (RFC 3629).
+size_t utf8_prefix(std::string_view text);
 bool is_utf8(std::string_view text);
 
 }  // namespace keelson::api
