@@ -31,6 +31,10 @@ std::vector<Owner> owners_of(const std::vector<ManagedFieldsEntry>& entries) {
 }
 
 // What nobody owns, because the server keeps it.
+constexpr std::string_view kServersOwn[] = {
+    "name",       "namespace",     "creationTimestamp", "selfLink",          "uid",
+    "generation", "managedFields", "resourceVersion",   "deletionTimestamp", "deletionGracePeriodSeconds"};
+
 void strip(FieldSet& set) {
   set.owned = false;
   set.children.erase("f:apiVersion");
@@ -38,12 +42,16 @@ void strip(FieldSet& set) {
   const auto metadata = set.children.find("f:metadata");
   if (metadata == set.children.end()) return;
   metadata->second.owned = false;
-  for (const std::string_view name :
-       {"f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:generation", "f:managedFields",
-        "f:resourceVersion", "f:deletionTimestamp", "f:deletionGracePeriodSeconds"}) {
-    metadata->second.children.erase(std::string(name));
-  }
+  for (const std::string_view name : kServersOwn) metadata->second.children.erase("f:" + std::string(name));
   if (metadata->second.empty()) set.children.erase(metadata);
+}
+
+void strip(Draft& object) {
+  Draft* metadata = object.find("metadata");
+  if (metadata == nullptr) return;
+  std::erase_if(metadata->members, [](const auto& member) {
+    return std::ranges::find(kServersOwn, member.first) != std::end(kServersOwn);
+  });
 }
 
 bool is_own(const Owner& owner, const Manager& manager, std::string_view operation) {
@@ -275,18 +283,22 @@ std::expected<Applied, PatchFailure> server_side_apply(const Type& type, const V
   return Applied{*object, entries_of(std::move(owners))};
 }
 
-std::vector<ManagedFieldsEntry> track_update(const Type& type, const Value* before, const Value& after,
+std::vector<ManagedFieldsEntry> track_update(const Type& type, const void* before, const void* after,
                                              const std::vector<ManagedFieldsEntry>& managed_fields,
                                              const Manager& manager) {
   const Spot root{&type, nullptr, false};
   Drafts drafts;
-  Draft* old = before == nullptr ? hollow(drafts, type) : drafts.copy(*before);
-  Draft* next = drafts.copy(after);
-  drop_managed_fields(*old);
-  drop_managed_fields(*next);
-  Changes changes = compare(root, *old, *next);
-  strip(changes.changed);
-  strip(changes.removed);
+  Draft* old = before == nullptr ? hollow(drafts, type) : draft_of(drafts, type, before);
+  Draft* next = draft_of(drafts, type, after);
+  strip(*old);
+  strip(*next);
+  if (before == nullptr && managed_fields.empty()) {
+    ManagedFieldsEntry entry = entry_for(manager, "Update");
+    entry.fields_v1 = RawJson{fields_v1_of_new(root, *old, *next)};
+    if (entry.fields_v1->text == "{}") return {};
+    return {std::move(entry)};
+  }
+  const Changes changes = compare(root, *old, *next);
   if (changes.changed.empty() && changes.removed.empty()) return managed_fields;
   std::vector<Owner> owners = owners_of(managed_fields);
   Owner* own = nullptr;
@@ -299,7 +311,7 @@ std::vector<ManagedFieldsEntry> track_update(const Type& type, const Value* befo
     owner.set.subtract(changes.removed);
   }
   if (own == nullptr) {
-    owners.push_back({entry_for(manager, "Update"), std::move(changes.changed)});
+    owners.push_back({entry_for(manager, "Update"), changes.changed});
   } else {
     own->entry = entry_for(manager, "Update");
     own->set.unite(changes.changed);

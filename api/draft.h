@@ -57,4 +57,8 @@ class Drafts {
   bool overflow_ = false;
 };
 
+// What an object's JSON would be copied as, kind and apiVersion aside, without writing and reading it.
+// The texts point into the object, which must outlive the drafts. Raw JSON is one leaf.
+Draft* draft_of(Drafts& drafts, const Type& type, const void* object);
+
 }  // namespace keelson::api

@@ -1,9 +1,11 @@
 // Objects to JSON, driven by their Type; empty fields as Go's json package treats them.
-#include <fmt/core.h>
+#include <fmt/compile.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "api/codec.h"
+#include "api/draft.h"
 #include "api/resource.h"
 #include "api/schema.h"
 #include "api/tree.h"
@@ -25,117 +27,156 @@ std::string encode_base64(std::string_view bytes) {
   return out;
 }
 
-void write_struct(const Type& type, const void* object, std::string& out);
+// What the walk below writes to: the text, or the tree that the text would be read as.
+class TextSink {
+ public:
+  explicit TextSink(std::string& out) : out_(out) {}
 
-void write_value(const Access& access, const void* value, std::string& out) {
+  void open_object() { out_ += '{'; }
+  void close_object() { out_ += '}'; }
+  void open_list() { out_ += '['; }
+  void close_list() { out_ += ']'; }
+  void item() {
+    if (out_.back() != '[') out_ += ',';
+  }
+  // A field's name, which needs no escapes, or a map's key.
+  void name(std::string_view name) {
+    if (out_.back() != '{') out_ += ',';
+    out_ += '"';
+    out_ += name;
+    out_ += "\":";
+  }
+  void key(std::string_view key) {
+    if (out_.back() != '{') out_ += ',';
+    append_json_string(out_, key);
+    out_ += ':';
+  }
+  void null() { out_ += "null"; }
+  void boolean(bool value) { out_ += value ? "true" : "false"; }
+  void number(int64_t value) { fmt::format_to(std::back_inserter(out_), FMT_COMPILE("{}"), value); }
+  void string(std::string_view text) { append_json_string(out_, text); }
+  void made(const std::string& text) { append_json_string(out_, text); }
+  void raw(const std::string& json) { out_ += json; }
+
+ private:
+  std::string& out_;
+};
+
+class DraftSink {
+ public:
+  DraftSink(Drafts& drafts, Draft* root) : drafts_(drafts), open_{root} {}
+
+  void open_object() { open(Draft::Kind::object); }
+  void close_object() { open_.pop_back(); }
+  void open_list() { open(Draft::Kind::list); }
+  void close_list() { open_.pop_back(); }
+  void item() { key_ = {}; }
+  void name(std::string_view name) { key_ = name; }
+  void key(std::string_view key) { key_ = key; }
+  void null() { add(Draft::Kind::null); }
+  void boolean(bool value) { add(Draft::Kind::boolean)->flag = value; }
+  void number(int64_t value) { add(Draft::Kind::integer)->text = drafts_.keep(std::to_string(value)); }
+  void string(std::string_view text) { add(Draft::Kind::string)->text = text; }
+  void made(std::string text) { add(Draft::Kind::string)->text = drafts_.keep(std::move(text)); }
+  void raw(std::string_view json) { add(Draft::Kind::real)->text = json; }
+
+ private:
+  Draft* add(Draft::Kind kind) {
+    Draft* draft = drafts_.make(kind);
+    open_.back()->members.emplace_back(key_, draft);
+    return draft;
+  }
+  void open(Draft::Kind kind) { open_.push_back(add(kind)); }
+
+  Drafts& drafts_;
+  std::vector<Draft*> open_;
+  std::string_view key_;
+};
+
+template <typename Sink>
+void write_struct(const Type& type, const void* object, Sink& out);
+
+template <typename Sink>
+void write_value(const Access& access, const void* value, Sink& out) {
   switch (access.kind) {
     case Kind::string:
-      append_json_string(out, *static_cast<const std::string*>(value));
-      return;
+      return out.string(*static_cast<const std::string*>(value));
     case Kind::boolean:
-      out += *static_cast<const bool*>(value) ? "true" : "false";
-      return;
+      return out.boolean(*static_cast<const bool*>(value));
     case Kind::int32:
-      out += std::to_string(*static_cast<const int32_t*>(value));
-      return;
+      return out.number(*static_cast<const int32_t*>(value));
     case Kind::int64:
-      out += std::to_string(*static_cast<const int64_t*>(value));
-      return;
+      return out.number(*static_cast<const int64_t*>(value));
     case Kind::bytes:
-      append_json_string(out, encode_base64(static_cast<const Bytes*>(value)->data));
-      return;
+      return out.made(encode_base64(static_cast<const Bytes*>(value)->data));
     case Kind::quantity: {
       const std::string& text = static_cast<const Quantity*>(value)->text;
-      append_json_string(out, text.empty() ? "0" : text);
-      return;
+      return out.string(text.empty() ? std::string_view("0") : text);
     }
     case Kind::time: {
       const Time time = *static_cast<const Time*>(value);
-      if (time == Time{}) {
-        out += "null";
-      } else {
-        append_json_string(out, to_string(time));
-      }
-      return;
+      return time == Time{} ? out.null() : out.made(to_string(time));
     }
     case Kind::micro_time: {
       const MicroTime time = *static_cast<const MicroTime*>(value);
-      if (time == MicroTime{}) {
-        out += "null";
-      } else {
-        append_json_string(out, to_string(time));
-      }
-      return;
+      return time == MicroTime{} ? out.null() : out.made(to_string(time));
     }
     case Kind::int_or_string: {
       const auto& port = *static_cast<const IntOrString*>(value);
-      if (port.is_string) {
-        append_json_string(out, port.text);
-      } else {
-        out += std::to_string(port.number);
-      }
-      return;
+      return port.is_string ? out.string(port.text) : out.number(port.number);
     }
     case Kind::raw_json: {
       const std::string& text = static_cast<const RawJson*>(value)->text;
-      out += text.empty() ? "null" : text;
-      return;
+      return text.empty() ? out.null() : out.raw(text);
     }
     case Kind::structure:
-      out += '{';
+      out.open_object();
       write_struct(access.type(), value, out);
-      out += '}';
-      return;
+      return out.close_object();
   }
 }
 
-void write_zero(const Access& access, std::string& out) {
+template <typename Sink>
+void write_zero(const Access& access, Sink& out) {
   switch (access.kind) {
     case Kind::quantity:
-      out += "\"0\"";
-      return;
+      return out.string("0");
     case Kind::int_or_string:
     case Kind::int32:
     case Kind::int64:
-      out += '0';
-      return;
+      return out.number(0);
     case Kind::boolean:
-      out += "false";
-      return;
+      return out.boolean(false);
     case Kind::string:
-      out += "\"\"";
-      return;
+      return out.string("");
     default:
-      out += "null";
-      return;
+      return out.null();
   }
 }
 
-void write_list(const Access& access, const void* member, std::string& out) {
-  out += '[';
+template <typename Sink>
+void write_list(const Access& access, const void* member, Sink& out) {
+  out.open_list();
   for (size_t i = 0; i < access.size(member); ++i) {
-    if (i != 0) out += ',';
+    out.item();
     write_value(access, access.item(member, i), out);
   }
-  out += ']';
+  out.close_list();
 }
 
-void write_map(const Access& access, const void* member, std::string& out) {
+template <typename Sink>
+void write_map(const Access& access, const void* member, Sink& out) {
   struct Context {
     const Access& access;
-    std::string& out;
-    bool first = true;
+    Sink& out;
   } context{access, out};
-  out += '{';
+  out.open_object();
   access.each(member, &context, [](void* opaque, const std::string& key, const void* value) {
     auto& into = *static_cast<Context*>(opaque);
-    if (!into.first) into.out += ',';
-    into.first = false;
-    append_json_string(into.out, key);
-    into.out += ':';
+    into.out.key(key);
     write_value(into.access, value, into.out);
   });
-  out += '}';
+  out.close_object();
 }
 
 // Whether omitempty leaves this value out.
@@ -157,32 +198,19 @@ bool is_left_out(const Field& field, const Access& access, const void* value) {
   }
 }
 
-void write_key(const Field& field, std::string& out) {
-  if (out.back() != '{') out += ',';
-  out += '"';
-  out += field.name;
-  out += "\":";
-}
-
-void write_field(const Field& field, const void* member, std::string& out) {
+template <typename Sink>
+void write_field(const Field& field, const void* member, Sink& out) {
   const Access& access = *field.access;
   const bool many = access.shape == Shape::list || access.shape == Shape::map;
   const void* value = many ? nullptr : access.get(member);
   const bool absent = many ? access.size(member) == 0 : value == nullptr;
   if (absent) {
     if (field.empty != Empty::printed && field.empty != Empty::null) return;
-    write_key(field, out);
-    if (many) {
-      out += "null";
-    } else if (field.empty == Empty::null) {
-      out += "null";
-    } else {
-      write_zero(access, out);
-    }
-    return;
+    out.name(field.name);
+    return many || field.empty == Empty::null ? out.null() : write_zero(access, out);
   }
   if (!many && is_left_out(field, access, value)) return;
-  write_key(field, out);
+  out.name(field.name);
   if (access.shape == Shape::list) {
     write_list(access, member, out);
   } else if (access.shape == Shape::map) {
@@ -192,7 +220,8 @@ void write_field(const Field& field, const void* member, std::string& out) {
   }
 }
 
-void write_struct(const Type& type, const void* object, std::string& out) {
+template <typename Sink>
+void write_struct(const Type& type, const void* object, Sink& out) {
   for (const Field& field : type.fields) {
     const void* member = field.look(object);
     if (field.inlined) {
@@ -205,13 +234,23 @@ void write_struct(const Type& type, const void* object, std::string& out) {
 
 }  // namespace
 
-void append_json_fields(std::string& out, const Type& type, const void* object) { write_struct(type, object, out); }
+void append_json_fields(std::string& out, const Type& type, const void* object) {
+  TextSink sink(out);
+  write_struct(type, object, sink);
+}
+
+Draft* draft_of(Drafts& drafts, const Type& type, const void* object) {
+  Draft* root = drafts.make(Draft::Kind::object);
+  DraftSink sink(drafts, root);
+  write_struct(type, object, sink);
+  return root;
+}
 
 template <typename T>
 std::string encode_json(const T& object) {
   std::string out = "{";
   if constexpr (!T::kKind.empty()) out = fmt::format(R"({{"kind":"{}","apiVersion":"{}")", T::kKind, T::kApiVersion);
-  write_struct(type_of<T>(), &object, out);
+  append_json_fields(out, type_of<T>(), &object);
   out += '}';
   return out;
 }
@@ -227,7 +266,7 @@ std::string encode_json_list(const std::vector<T>& objects) {
   for (const T& object : objects) {
     if (out.back() != '[') out += ',';
     out += '{';
-    write_struct(type_of<T>(), &object, out);
+    append_json_fields(out, type_of<T>(), &object);
     out += '}';
   }
   out += "]}";

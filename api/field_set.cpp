@@ -66,13 +66,44 @@ void collect(const Spot& spot, const Draft& value, FieldSet& set) {
 void take_all(const Spot& spot, const Draft& value, FieldSet& set) {
   set.owned = true;
   if (spot.form(value) == Spot::Form::leaf) return;
-  for (const Child& child : children_of(spot, value)) take_all(child.spot, *child.value, set.children[child.element]);
+  for (Child& child : children_of(spot, value)) {
+    take_all(child.spot, *child.value, set.children[std::move(child.element)]);
+  }
 }
 
-void prune_empty(FieldSet& set) {
-  for (auto& [element, child] : set.children) prune_empty(child);
-  std::erase_if(set.children, [](const auto& entry) { return entry.second.empty(); });
-}
+// Children by their path elements. Mostly both sides have the same ones in the same order.
+class Children {
+ public:
+  explicit Children(std::vector<Child> children) : children_(std::move(children)), found_(children_.size()) {}
+
+  // Null when there is none.
+  const Child* take(std::string_view element) {
+    size_t at = next_;
+    if (at == children_.size() || children_[at].element != element) {
+      if (by_element_.empty()) {
+        for (size_t i = 0; i < children_.size(); ++i) by_element_.emplace(children_[i].element, i);
+      }
+      const auto known = by_element_.find(element);
+      if (known == by_element_.end()) return nullptr;
+      at = known->second;
+    }
+    found_[at] = true;
+    next_ = at + 1;
+    return &children_[at];
+  }
+  template <typename Visit>
+  void each_not_taken(Visit visit) {
+    for (size_t i = 0; i < children_.size(); ++i) {
+      if (!found_[i]) visit(children_[i]);
+    }
+  }
+
+ private:
+  std::vector<Child> children_;
+  std::vector<bool> found_;
+  size_t next_ = 0;
+  std::map<std::string_view, size_t> by_element_;
+};
 
 void compare_into(const Spot& spot, const Draft& before, const Draft& after, FieldSet& changed, FieldSet& removed) {
   const Spot::Form form = spot.form(after);
@@ -81,19 +112,19 @@ void compare_into(const Spot& spot, const Draft& before, const Draft& after, Fie
     if (!same(before, after)) changed.owned = true;
     return;
   }
-  std::map<std::string, Child> old;
-  for (Child& child : children_of(spot, before)) old.emplace(child.element, std::move(child));
-  for (const Child& child : children_of(spot, after)) {
-    const auto found = old.find(child.element);
-    if (found == old.end()) {
-      take_all(child.spot, *child.value, changed.children[child.element]);
+  Children old(children_of(spot, before));
+  for (Child& child : children_of(spot, after)) {
+    const Child* was = old.take(child.element);
+    FieldSet changed_below, removed_below;
+    if (was == nullptr) {
+      take_all(child.spot, *child.value, changed_below);
     } else {
-      compare_into(child.spot, *found->second.value, *child.value, changed.children[child.element],
-                   removed.children[child.element]);
-      old.erase(found);
+      compare_into(child.spot, *was->value, *child.value, changed_below, removed_below);
     }
+    if (!removed_below.empty()) removed.children.emplace(child.element, std::move(removed_below));
+    if (!changed_below.empty()) changed.children.emplace(std::move(child.element), std::move(changed_below));
   }
-  for (const auto& [element, child] : old) take_all(child.spot, *child.value, removed.children[element]);
+  old.each_not_taken([&](const Child& child) { take_all(child.spot, *child.value, removed.children[child.element]); });
 }
 
 void print_common(const FieldSet& left, const FieldSet& right, const std::string& path, std::vector<std::string>& out) {
@@ -140,6 +171,28 @@ void write_set(const FieldSet& set, std::string& out) {
     append_json_string(out, element);
     out += ':';
     write_set(child, out);
+  }
+  out += '}';
+}
+
+// Without a hollow one the value is new itself, and owned with all that is in it.
+void write_new(const Spot& spot, const Draft* hollow, const Draft& value, std::string& out) {
+  out += '{';
+  if (spot.form(value) != Spot::Form::leaf) {
+    std::vector<Child> children = children_of(spot, value);
+    std::ranges::sort(children, {}, &Child::element);
+    if (hollow == nullptr && !children.empty()) out += R"(".":{})";
+    for (const Child& child : children) {
+      const Draft* below = hollow == nullptr ? nullptr : hollow->find(std::string_view(child.element).substr(2));
+      const bool leaf = child.spot.form(*child.value) == Spot::Form::leaf;
+      if (below != nullptr && leaf && same(*below, *child.value)) continue;
+      const size_t before = out.size();
+      if (out.back() != '{') out += ',';
+      append_json_string(out, child.element);
+      out += ':';
+      write_new(child.spot, below, *child.value, out);
+      if (below != nullptr && !leaf && out.ends_with("{}")) out.resize(before);  // as hollow as it was
+    }
   }
   out += '}';
 }
@@ -254,9 +307,13 @@ FieldSet fields_of(const Spot& spot, const Draft& value) {
 Changes compare(const Spot& spot, const Draft& before, const Draft& after) {
   Changes changes;
   compare_into(spot, before, after, changes.changed, changes.removed);
-  prune_empty(changes.changed);
-  prune_empty(changes.removed);
   return changes;
+}
+
+std::string fields_v1_of_new(const Spot& spot, const Draft& hollow, const Draft& value) {
+  std::string out;
+  write_new(spot, &hollow, value, out);
+  return out;
 }
 
 }  // namespace keelson::api

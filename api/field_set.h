@@ -60,4 +60,8 @@ struct Changes {
 };
 Changes compare(const Spot& spot, const Draft& before, const Draft& after);
 
+// to_fields_v1(compare(spot, hollow, value).changed), for what every creation needs: `hollow` has
+// structs and nulls only.
+std::string fields_v1_of_new(const Spot& spot, const Draft& hollow, const Draft& value);
+
 }  // namespace keelson::api

@@ -54,8 +54,8 @@ std::expected<Applied, PatchFailure> server_side_apply(const Type& type, const V
                                                        const Manager& manager, bool force, Tree& tree);
 
 // The managedFields after any other write (create: `before` is null): what it
-// changed now belongs to its manager, alone.
-std::vector<ManagedFieldsEntry> track_update(const Type& type, const Value* before, const Value& after,
+// changed now belongs to its manager, alone. Both are structs of the type.
+std::vector<ManagedFieldsEntry> track_update(const Type& type, const void* before, const void* after,
                                              const std::vector<ManagedFieldsEntry>& managed_fields,
                                              const Manager& manager);
 

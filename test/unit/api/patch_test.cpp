@@ -44,6 +44,13 @@ std::string strategic(std::string_view target, std::string_view patch) {
   return outcome(api::strategic_merge_patch(api::type_of<api::Pod>(), parse(target, tree), parse(patch, tree), tree));
 }
 
+api::AnyObject pod(std::string_view json) {
+  api::Tree tree;
+  auto read = api::read_object(api::resource_of<api::Pod>(), parse(json, tree));
+  BOOST_REQUIRE_MESSAGE(read, json);
+  return std::move(read->object);
+}
+
 struct Applier {
   std::string object = "";
   std::vector<api::ManagedFieldsEntry> fields;
@@ -60,9 +67,10 @@ struct Applier {
     return "";
   }
   void update(std::string_view who, const std::string& next) {
-    api::Tree tree;
-    const api::Value* live = object.empty() ? nullptr : &parse(object, tree);
-    fields = api::track_update(api::type_of<api::Pod>(), live, parse(next, tree), fields,
+    std::optional<api::AnyObject> live;
+    if (!object.empty()) live = pod(object);
+    const api::AnyObject after = pod(next);
+    fields = api::track_update(api::type_of<api::Pod>(), live ? live->data() : nullptr, after.data(), fields,
                                {std::string(who), "v1", "", {++now}});
     object = next;
   }
@@ -199,7 +207,7 @@ BOOST_AUTO_TEST_CASE(applying_over_another_manager_conflicts_unless_forced) {
       R"({"metadata":{"name":"p","labels":{"a":"1"}},"spec":{"containers":[{"name":"c","image":"x"}],"hostname":"h"}})");
   BOOST_TEST(
       pod.owned("kubectl-create") ==
-      R"({"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{}}},"f:hostname":{}}})");
+      R"({"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{},"f:resources":{}}},"f:hostname":{}}})");
   const std::string wanted =
       R"({"metadata":{"name":"p","labels":{"a":"1"}},"spec":{"containers":[{"name":"c","image":"y"}]}})";
   BOOST_TEST(pod.apply("me", wanted) ==
