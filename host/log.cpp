@@ -3,6 +3,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 namespace keelson::host {
 
 namespace {
@@ -31,6 +33,9 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   return spdlog::level::info;
 }
 
+// As it is: no format.
+spdlog::string_view_t to_spdlog_text(std::string_view text) { return {text.data(), text.size()}; }
+
 }  // namespace
 
 Result<LogLevel> parse_log_level(std::string_view text) {
@@ -46,17 +51,18 @@ void set_log_level(LogLevel level) { logger().set_level(to_spdlog(level)); }
 bool log_enabled(LogLevel level) { return logger().should_log(to_spdlog(level)); }
 
 void log_line(LogLevel level, std::string_view message) {
+  const auto is_control = [](unsigned char byte) { return byte < 0x20 || byte == 0x7f; };
+  if (std::ranges::none_of(message, is_control)) return logger().log(to_spdlog(level), to_spdlog_text(message));
   std::string line;
-  line.reserve(message.size());
+  line.reserve(message.size() + 16);
   for (const char c : message) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      line += fmt::format("\\x{:02x}", byte);
+    if (is_control(c)) {
+      line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
       line += c;
     }
   }
-  logger().log(to_spdlog(level), "{}", line);
+  logger().log(to_spdlog(level), to_spdlog_text(line));
 }
 
 }  // namespace keelson::host

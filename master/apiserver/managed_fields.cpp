@@ -6,13 +6,6 @@ namespace keelson::apiserver {
 
 namespace {
 
-// Nothing of what we encode ourselves fails to be read.
-const api::Value* tree_of(const std::string& json, api::Tree& tree) {
-  size_t used = 0;
-  const auto root = api::read_json(json, tree, 1, used);
-  return root ? *root : nullptr;
-}
-
 // The text with the metadata's last field added.
 std::optional<std::string> with_managed_fields(const std::string& json, const api::AnyObject& object) {
   const size_t begin = type_meta_length(object.resource()) + std::string_view("\"metadata\":").size();
@@ -37,13 +30,9 @@ std::string track_fields(api::AnyObject& next, const Version* before, const api:
   std::vector<api::ManagedFieldsEntry>& fields = next.metadata().managed_fields;
   fields.clear();
   const std::string json = api::encode_json(next);
-  api::Tree tree;
-  const api::Value* after = tree_of(json, tree);
-  const api::Value* old = before == nullptr ? nullptr : tree_of(before->json, tree);
-  if (before != nullptr) fields = before->object.metadata().managed_fields;
-  if (after != nullptr && (before == nullptr || old != nullptr)) {
-    fields = api::track_update(next.resource().type(), old, *after, std::vector(fields), manager);
-  }
+  static const std::vector<api::ManagedFieldsEntry> kNobody;
+  fields = api::track_update(next.resource().type(), before == nullptr ? nullptr : before->object.data(), next.data(),
+                             before == nullptr ? kNobody : before->object.metadata().managed_fields, manager);
   auto value = with_managed_fields(json, next);
   return value ? std::move(*value) : api::encode_json(next);
 }

@@ -34,8 +34,11 @@ struct Registry::Impl : std::enable_shared_from_this<Registry::Impl> {
   Impl(Store& store, RegistryOptions options, Admission* admission)
       : store(store), options(options), planner(store, this->options, admission) {}
 
+  using Plan = std::move_only_function<Planned(const WriteRequest&)>;  // called once for each try
+
   struct Attempt {
-    std::function<Planned()> plan;
+    WriteRequest request;
+    Plan plan;
     Done done;
     std::string line;  // the object's key; "" of what has no name yet
     int tries = 0;
@@ -43,11 +46,12 @@ struct Registry::Impl : std::enable_shared_from_this<Registry::Impl> {
   using AttemptPtr = std::shared_ptr<Attempt>;  // shared by whatever it waits for
 
   // Writes of one object stand in line: side by side all but one of them would be for nothing.
-  void run(const WriteRequest& request, std::function<Planned()> plan, Done done) {
-    auto attempt = std::make_shared<Attempt>();
+  void run(WriteRequest request, Plan plan, Done done) {
+    const auto attempt = std::make_shared<Attempt>();
+    attempt->request = std::move(request);
     attempt->plan = std::move(plan);
     attempt->done = std::move(done);
-    const Attributes& asked = request.attributes;
+    const Attributes& asked = attempt->request.attributes;
     if (!asked.name.empty()) {
       attempt->line = store.key_of(Planner::stored(*asked.kind), asked.namespace_, asked.name);
       const auto [line, first] = lines.try_emplace(attempt->line);
@@ -58,8 +62,9 @@ struct Registry::Impl : std::enable_shared_from_this<Registry::Impl> {
   void finish(const AttemptPtr& attempt, Outcome outcome);
   void go(const AttemptPtr& attempt, bool fresh);
   void committed(const AttemptPtr& attempt, Written written, const Prepared* object, host::Result<Committed> result);
-  // Events are kept for a while only: `then` gets the lease, or 0 for other kinds.
-  void with_lease(const api::Resource& resource, Done done, std::function<void(int64_t lease, Done done)> then);
+  // Events are kept for a while only: the plan gets the lease, or 0 for other kinds.
+  using LeasePlan = std::move_only_function<Planned(const WriteRequest&, int64_t lease)>;
+  void run_with_lease(const api::Resource& resource, WriteRequest request, LeasePlan plan, Done done);
 
   Store& store;
   const RegistryOptions options;
@@ -84,7 +89,7 @@ void Registry::Impl::finish(const AttemptPtr& attempt, Outcome outcome) {
 }
 
 void Registry::Impl::go(const AttemptPtr& attempt, bool fresh) {
-  Planned planned = attempt->plan();
+  Planned planned = attempt->plan(attempt->request);
   if (!planned || planned->nothing) {
     if (fresh) {
       if (!planned) return finish(attempt, std::unexpected(std::move(planned.error())));
@@ -125,14 +130,19 @@ void Registry::Impl::committed(const AttemptPtr& attempt, Written written, const
   });
 }
 
-void Registry::Impl::with_lease(const api::Resource& resource, Done done,
-                                std::function<void(int64_t lease, Done done)> then) {
-  if (&resource != &api::resource_of<api::Event>()) return then(0, std::move(done));
+void Registry::Impl::run_with_lease(const api::Resource& resource, WriteRequest request, LeasePlan plan, Done done) {
+  auto with = [this, request = std::move(request), plan = std::move(plan)](int64_t lease, Done done) mutable {
+    run(
+        std::move(request),
+        [plan = std::move(plan), lease](const WriteRequest& asked) mutable { return plan(asked, lease); },
+        std::move(done));
+  };
+  if (&resource != &api::resource_of<api::Event>()) return with(0, std::move(done));
   store.lease(options.event_ttl, [weak = weak_from_this(), done = std::move(done),
-                                  then = std::move(then)](host::Result<int64_t> lease) mutable {
+                                  with = std::move(with)](host::Result<int64_t> lease) mutable {
     if (weak.expired()) return;
     if (!lease) return done(std::unexpected(unavailable(lease.error().message)));
-    then(*lease, std::move(done));
+    with(*lease, std::move(done));
   });
 }
 
@@ -144,71 +154,55 @@ void Registry::create(WriteRequest request, api::AnyObject object, Done done) {
   Impl* impl = impl_.get();
   object = to_stored(std::move(object));
   const api::Resource& resource = object.resource();
-  impl->with_lease(
-      resource, std::move(done),
-      [impl, request = std::move(request), object = std::move(object)](int64_t lease, Done then) {
-        impl->run(
-            request,
-            [impl, request, object, lease] { return impl->planner.create(request, object, Ownership::track, lease); },
-            std::move(then));
-      });
+  auto plan = [impl, object = std::move(object)](const WriteRequest& request, int64_t lease) {
+    return impl->planner.create(request, object, Ownership::track, lease);
+  };
+  impl->run_with_lease(resource, std::move(request), std::move(plan), std::move(done));
 }
 
 void Registry::update(WriteRequest request, api::AnyObject object, Done done) {
   Impl* impl = impl_.get();
   object = to_stored(std::move(object));
   const api::Resource& resource = object.resource();
-  impl->with_lease(
-      resource, std::move(done),
-      [impl, request = std::move(request), object = std::move(object)](int64_t lease, Done then) {
-        impl->run(
-            request,
-            [impl, request, object, lease]() -> Planned {
-              const api::Resource& resource = object.resource();
-              const VersionPtr current = impl->planner.current(request);
-              if (!current && request.attributes.subresource.empty() && put_creates(resource) &&
-                  object.metadata().resource_version.empty()) {
-                api::AnyObject fresh = object;
-                if (fresh.metadata().name.empty()) fresh.metadata().name = request.attributes.name;
-                if (fresh.metadata().name == request.attributes.name) {
-                  return impl->planner.create(request, std::move(fresh), Ownership::track, lease);
-                }
-              }
-              if (!current) return std::unexpected(impl->planner.missing(request));
-              if (object.metadata().resource_version.empty() && &resource == &api::resource_of<api::Lease>()) {
-                return std::unexpected(api::invalid_status(
-                    resource, request.attributes.name,
-                    {{"metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"}}));
-              }
-              return impl->planner.change(request, current, object, Ownership::track, lease);
-            },
-            std::move(then));
-      });
+  auto plan = [impl, object = std::move(object)](const WriteRequest& request, int64_t lease) -> Planned {
+    const api::Resource& resource = object.resource();
+    const VersionPtr current = impl->planner.current(request);
+    if (!current && request.attributes.subresource.empty() && put_creates(resource) &&
+        object.metadata().resource_version.empty()) {
+      api::AnyObject fresh = object;
+      if (fresh.metadata().name.empty()) fresh.metadata().name = request.attributes.name;
+      if (fresh.metadata().name == request.attributes.name) {
+        return impl->planner.create(request, std::move(fresh), Ownership::track, lease);
+      }
+    }
+    if (!current) return std::unexpected(impl->planner.missing(request));
+    if (object.metadata().resource_version.empty() && &resource == &api::resource_of<api::Lease>()) {
+      return std::unexpected(
+          api::invalid_status(resource, request.attributes.name,
+                              {{"metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"}}));
+    }
+    return impl->planner.change(request, current, object, Ownership::track, lease);
+  };
+  impl->run_with_lease(resource, std::move(request), std::move(plan), std::move(done));
 }
 
 void Registry::modify(WriteRequest request, Mutation change, Done done) {
   Impl* impl = impl_.get();
   const api::Resource& resource = Planner::stored(*request.attributes.kind);
-  impl->with_lease(resource, std::move(done),
-                   [impl, request = std::move(request), change = std::move(change)](int64_t lease, Done then) {
-                     impl->run(
-                         request,
-                         [impl, request, change, lease]() -> Planned {
-                           const VersionPtr current = impl->planner.current(request);
-                           if (!current) return std::unexpected(impl->planner.missing(request));
-                           api::AnyObject next = current->object;
-                           if (auto changed = change(next); !changed)
-                             return std::unexpected(std::move(changed.error()));
-                           return impl->planner.change(request, current, std::move(next), Ownership::track, lease);
-                         },
-                         std::move(then));
-                   });
+  auto plan = [impl, change = std::move(change)](const WriteRequest& request, int64_t lease) -> Planned {
+    const VersionPtr current = impl->planner.current(request);
+    if (!current) return std::unexpected(impl->planner.missing(request));
+    api::AnyObject next = current->object;
+    if (auto changed = change(next); !changed) return std::unexpected(std::move(changed.error()));
+    return impl->planner.change(request, current, std::move(next), Ownership::track, lease);
+  };
+  impl->run_with_lease(resource, std::move(request), std::move(plan), std::move(done));
 }
 
 void Registry::patch(WriteRequest request, Patch patch, Done done) {
   Impl* impl = impl_.get();
   const api::Resource& resource = Planner::stored(*request.attributes.kind);
-  const auto plan = [impl, patch = std::move(patch)](const WriteRequest& request, int64_t lease) -> Planned {
+  auto plan = [impl, patch = std::move(patch)](const WriteRequest& request, int64_t lease) -> Planned {
     const api::Resource& kind = *request.attributes.kind;
     const VersionPtr current = impl->planner.current(request);
     const bool makes = patch.type == PatchType::apply && request.attributes.subresource.empty();
@@ -239,28 +233,25 @@ void Registry::patch(WriteRequest request, Patch patch, Done done) {
     if (planned) planned->written.warnings = std::move(patched->warnings);
     return planned;
   };
-  impl->with_lease(resource, std::move(done), [impl, request = std::move(request), plan](int64_t lease, Done then) {
-    impl->run(request, [request, plan, lease] { return plan(request, lease); }, std::move(then));
-  });
+  impl->run_with_lease(resource, std::move(request), std::move(plan), std::move(done));
 }
 
 void Registry::remove(WriteRequest request, api::DeleteOptions options, Done done) {
   Impl* impl = impl_.get();
-  impl->run(
-      request,
-      [impl, request, options = std::move(options)]() -> Planned {
-        const VersionPtr current = impl->planner.current(request);
-        if (!current) return std::unexpected(impl->planner.missing(request));
-        return impl->planner.remove(request, current, options);
-      },
-      std::move(done));
+  auto plan = [impl, options = std::move(options)](const WriteRequest& request) -> Planned {
+    const VersionPtr current = impl->planner.current(request);
+    if (!current) return std::unexpected(impl->planner.missing(request));
+    return impl->planner.remove(request, current, options);
+  };
+  impl->run(std::move(request), std::move(plan), std::move(done));
 }
 
 void Registry::bind(WriteRequest request, api::Binding binding, Done done) {
   Impl* impl = impl_.get();
-  impl->run(
-      request, [impl, request, binding = std::move(binding)] { return impl->planner.bind(request, binding); },
-      std::move(done));
+  auto plan = [impl, binding = std::move(binding)](const WriteRequest& request) {
+    return impl->planner.bind(request, binding);
+  };
+  impl->run(std::move(request), std::move(plan), std::move(done));
 }
 
 }  // namespace keelson::apiserver
