@@ -110,11 +110,7 @@ void ApiServer::handle(http::Request request, http::Exchange exchange) {
   const Decision decision = impl_->access.authorizer.authorize(call->user, call->attributes);
   if (!decision.allowed) return call->fail(refused(call->user, call->attributes, decision.reason));
   for (Extension* extension : impl_->extensions) {
-    if (!extension->serves(call->request, call->attributes)) continue;
-    const User asker = call->user;
-    const Attributes attributes = call->attributes;
-    impl_->journal.record(&asker, attributes, call->request, 0, {});
-    return extension->handle(asker, attributes, std::move(call->request), std::move(call->exchange));
+    if (extension->serves(call->request, call->attributes)) return extension->handle(std::move(call));
   }
   impl_->dispatch(std::move(call));
 }

@@ -45,15 +45,14 @@ void Journal::record(const User* user, const Attributes& attributes, const http:
   const std::string& verb = known_verb(attributes.verb);
   Series& series = series_[{verb + " " + resource, code}];
   if (series.requests == nullptr) {
-    series.requests =
-        &metrics_.counter("apiserver_request_total", "Requests answered.",
-                          {{"verb", verb}, {"resource", resource}, {"code", code == 0 ? "" : std::to_string(code)}});
+    series.requests = &metrics_.counter("apiserver_request_total", "Requests answered.",
+                                        {{"verb", verb}, {"resource", resource}, {"code", std::to_string(code)}});
     series.seconds = &metrics_.histogram("apiserver_request_duration_seconds", "From header to answer.",
                                          {{"verb", verb}, {"resource", resource}},
                                          {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5});
   }
   series.requests->add();
-  if (verb != "watch" && code != 0) series.seconds->observe(std::chrono::duration<double>(took).count());
+  if (verb != "watch") series.seconds->observe(std::chrono::duration<double>(took).count());
 
   const auto level = attributes.read_only() && code < 400    ? host::LogLevel::debug
                      : !attributes.is_resource && code < 400 ? host::LogLevel::debug
@@ -74,9 +73,7 @@ void Journal::record(const User* user, const Attributes& attributes, const http:
   line += fmt::format(" user={} source={}", user == nullptr ? "-" : word(user->name), request.peer);
   const std::string_view agent = request.headers.get("User-Agent");
   if (!agent.empty()) line += fmt::format(" agent={}", word(agent.substr(0, 128)));
-  if (code != 0) {
-    line += fmt::format(" code={} ms={:.3f}", code, std::chrono::duration<double, std::milli>(took).count());
-  }
+  line += fmt::format(" code={} ms={:.3f}", code, std::chrono::duration<double, std::milli>(took).count());
   host::log_line(level, line);
 }
 

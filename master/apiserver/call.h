@@ -21,7 +21,6 @@ namespace keelson::apiserver {
 class Journal {
  public:
   explicit Journal(host::Metrics& metrics) : metrics_(metrics) {}
-  // A code of 0: an extension answers, and only it knows how.
   void record(const User* user, const Attributes& attributes, const http::Request& request, int code,
               host::Duration took, const std::string& name = {});
 

@@ -215,11 +215,12 @@ bool Discovery::serves(const http::Request& head, const Attributes& attributes) 
   return (head.method == "GET" || head.method == "HEAD") && documents_.contains(plain_path(attributes));
 }
 
-void Discovery::handle(const User&, const Attributes& attributes, http::Request request, http::Exchange exchange) {
-  const std::string_view path = plain_path(attributes);
+void Discovery::handle(CallPtr call) {
+  const http::Request& request = call->request;
+  const std::string_view path = plain_path(call->attributes);
   for (const std::string& type : accepted_types(request)) {
     if (type == kJson || type == "*/*" || type == "application/*") {
-      return exchange.answer(answer_with(documents_.find(path)->second, request, "Accept"));
+      return call->answer(answer_with(documents_.find(path)->second, request, "Accept"));
     }
     if (!aggregated_[0].contains(path) || !type.ends_with(";as=apigroupdiscoverylist")) continue;
     for (size_t i = 0; i < kAggregatedVersions.size(); ++i) {
@@ -227,10 +228,10 @@ void Discovery::handle(const User&, const Attributes& attributes, http::Request 
       if (!type.starts_with("application/json;g=apidiscovery.k8s.io;") || type.find(parameter) == std::string::npos) {
         continue;
       }
-      return exchange.answer(answer_with(aggregated_[i].find(path)->second, request, "Accept"));
+      return call->answer(answer_with(aggregated_[i].find(path)->second, request, "Accept"));
     }
   }
-  exchange.answer(answer_of(not_acceptable()));
+  call->fail(not_acceptable());
 }
 
 }  // namespace keelson::apiserver

@@ -29,14 +29,14 @@ bool EmptyKinds::serves(const http::Request&, const Attributes& attributes) cons
   return attributes.verb == "list" && attributes.subresource.empty() && asked_for(attributes) != nullptr;
 }
 
-void EmptyKinds::handle(const User&, const Attributes& attributes, http::Request, http::Exchange exchange) {
-  const EmptyKind& kind = *asked_for(attributes);
-  exchange.answer({.status = 200,
-                   .content_type = "application/json",
-                   .body = fmt::format(
-                       R"({{"kind":"{}List","apiVersion":"{}{}{}","metadata":{{"resourceVersion":"{}"}},"items":[]}})",
-                       kind.kind, kind.group, kind.group.empty() ? "" : "/", kind.version, store_.revision()),
-                   .headers = {}});
+void EmptyKinds::handle(CallPtr call) {
+  const EmptyKind& kind = *asked_for(call->attributes);
+  call->answer({.status = 200,
+                .content_type = "application/json",
+                .body = fmt::format(
+                    R"({{"kind":"{}List","apiVersion":"{}{}{}","metadata":{{"resourceVersion":"{}"}},"items":[]}})",
+                    kind.kind, kind.group, kind.group.empty() ? "" : "/", kind.version, store_.revision()),
+                .headers = {}});
 }
 
 }  // namespace keelson::apiserver

@@ -1,7 +1,7 @@
 #pragma once
 // An endpoint that is not the storage of a kind: discovery, OpenAPI, health, metrics,
-// access reviews, a Pod's log. ApiServer authenticates, authorizes, counts and logs the
-// request, and hands it over. Loop's thread.
+// access reviews, a Pod's log. ApiServer authenticates and authorizes the request, and hands
+// it over; it is counted and logged when it is answered, as every other. Loop's thread.
 //
 //   api_server.add(discovery);   // borrowed; asked in the order of adding, before the kinds
 
@@ -9,6 +9,7 @@
 
 #include "http/server.h"
 #include "master/apiserver/attributes.h"
+#include "master/apiserver/call.h"
 
 namespace keelson::apiserver {
 
@@ -19,8 +20,7 @@ class Extension {
   virtual bool serves(const http::Request& head, const Attributes& attributes) const = 0;
   // How much of a body it reads.
   virtual size_t body_limit(const Attributes& attributes) const = 0;
-  virtual void handle(const User& user, const Attributes& attributes, http::Request request,
-                      http::Exchange exchange) = 0;
+  virtual void handle(CallPtr call) = 0;
 };
 
 }  // namespace keelson::apiserver

@@ -27,7 +27,8 @@ bool Health::serves(const http::Request& head, const Attributes&) const {
   return is_get(head) && !head.segments.empty() && head.segments.size() <= 2 && is_health(head.segments[0]);
 }
 
-void Health::handle(const User&, const Attributes&, http::Request request, http::Exchange exchange) {
+void Health::handle(CallPtr call) {
+  const http::Request& request = call->request;
   const std::string& endpoint = request.segments[0];
   const std::string only = request.segments.size() > 1 ? request.segments[1] : std::string();
   const auto excluded = request.query.all("exclude");
@@ -49,12 +50,12 @@ void Health::handle(const User&, const Attributes&, http::Request request, http:
     lines +=
         status ? fmt::format("[+]{} ok\n", check.name) : fmt::format("[-]{} failed: reason withheld\n", check.name);
   }
-  if (!found) return exchange.answer(text(404, "404 page not found\n"));
-  if (!good) return exchange.answer(text(500, fmt::format("{}{} check failed\n", lines, endpoint)));
+  if (!found) return call->answer(text(404, "404 page not found\n"));
+  if (!good) return call->answer(text(500, fmt::format("{}{} check failed\n", lines, endpoint)));
   if (request.query.get("verbose")) {
-    return exchange.answer(text(200, fmt::format("{}{} check passed\n", lines, endpoint)));
+    return call->answer(text(200, fmt::format("{}{} check passed\n", lines, endpoint)));
   }
-  exchange.answer(text(200, "ok"));
+  call->answer(text(200, "ok"));
 }
 
 VersionEndpoint::VersionEndpoint(std::string keelson_version) {
@@ -75,8 +76,8 @@ bool VersionEndpoint::serves(const http::Request& head, const Attributes&) const
   return is_get(head) && head.segments.size() == 1 && head.segments[0] == "version";
 }
 
-void VersionEndpoint::handle(const User&, const Attributes&, http::Request, http::Exchange exchange) {
-  exchange.answer({.status = 200, .content_type = "application/json", .body = body_, .headers = {}});
+void VersionEndpoint::handle(CallPtr call) {
+  call->answer({.status = 200, .content_type = "application/json", .body = body_, .headers = {}});
 }
 
 }  // namespace keelson::apiserver

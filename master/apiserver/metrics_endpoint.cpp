@@ -6,11 +6,11 @@ bool MetricsEndpoint::serves(const http::Request& head, const Attributes& attrib
   return (head.method == "GET" || head.method == "HEAD") && attributes.path == "/metrics";
 }
 
-void MetricsEndpoint::handle(const User&, const Attributes&, http::Request, http::Exchange exchange) {
-  exchange.answer({.status = 200,
-                   .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                   .body = metrics_.render(),
-                   .headers = {}});
+void MetricsEndpoint::handle(CallPtr call) {
+  call->answer({.status = 200,
+                .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                .body = metrics_.render(),
+                .headers = {}});
 }
 
 }  // namespace keelson::apiserver

@@ -12,7 +12,7 @@ class MetricsEndpoint : public Extension {
 
   bool serves(const http::Request& head, const Attributes& attributes) const override;
   size_t body_limit(const Attributes&) const override { return 0; }
-  void handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) override;
+  void handle(CallPtr call) override;
 
  private:
   host::Metrics& metrics_;

@@ -32,10 +32,7 @@ bool OpenApiDocuments::serves(const http::Request& head, const Attributes& attri
          (attributes.path == kV2 || attributes.path == kV3 || attributes.path.starts_with("/openapi/v3/"));
 }
 
-void OpenApiDocuments::handle(const User&, const Attributes& attributes, http::Request request,
-                              http::Exchange exchange) {
-  exchange.answer(answer(attributes, request));
-}
+void OpenApiDocuments::handle(CallPtr call) { call->answer(answer(call->attributes, call->request)); }
 
 http::Answer OpenApiDocuments::answer(const Attributes& attributes, const http::Request& request) {
   const auto types = accepted_types(request);

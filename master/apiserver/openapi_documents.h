@@ -15,7 +15,7 @@ class OpenApiDocuments : public Extension {
  public:
   bool serves(const http::Request& head, const Attributes& attributes) const override;
   size_t body_limit(const Attributes&) const override { return 0; }
-  void handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) override;
+  void handle(CallPtr call) override;
 
  private:
   http::Answer answer(const Attributes& attributes, const http::Request& request);

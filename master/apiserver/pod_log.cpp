@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <expected>
-#include <optional>
 #include <utility>
 
 #include "api/codec.h"
@@ -69,30 +68,30 @@ api::Status refusal_of(int status, std::string text, const std::string& node) {
 
 class PodLog::Session {
  public:
-  Session(http::Exchange exchange, std::string node, std::function<void()> over)
-      : exchange_(std::move(exchange)), node_(std::move(node)), over_(std::move(over)) {}
+  Session(CallPtr call, std::string node, std::function<void()> over)
+      : call_(std::move(call)), node_(std::move(node)), over_(std::move(over)) {}
 
   host::Status begin(host::Loop& loop, http::PoolOptions options, std::string target) {
     auto pool = http::Pool::create(loop, std::move(options));
     if (!pool) return std::unexpected(pool.error());
     pool_ = std::move(*pool);
-    call_ = pool_->stream({.target = std::move(target)},
-                          {.head = [this](int status, const http::Headers&) { head(status); },
-                           .chunk = [this](std::string chunk) { take(std::move(chunk)); },
-                           .end = [this](host::Status ended) { end(std::move(ended)); }});
+    agent_ = pool_->stream({.target = std::move(target)},
+                           {.head = [this](int status, const http::Headers&) { head(status); },
+                            .chunk = [this](std::string chunk) { take(std::move(chunk)); },
+                            .end = [this](host::Status ended) { end(std::move(ended)); }});
     return {};
   }
   void refuse(const api::Status& status) {
-    if (auto exchange = std::exchange(exchange_, std::nullopt)) exchange->answer(answer_of(status));
+    if (const auto call = std::exchange(call_, nullptr)) call->fail(status);
   }
 
  private:
   void head(int status) {
     status_ = status;
     if (status != 200) return;  // what is wrong follows
-    stream_ = std::exchange(exchange_, std::nullopt)->stream(text_answer());
+    stream_ = std::exchange(call_, nullptr)->stream(text_answer());
     stream_.on_drained([this] {
-      if (std::exchange(paused_, false)) call_.resume();
+      if (std::exchange(paused_, false)) agent_.resume();
     });
     stream_.on_closed([this] { finish(); });
     if (!stream_.open()) finish();
@@ -104,7 +103,7 @@ class PodLog::Session {
       return;
     }
     if (!stream_.write(std::move(chunk))) return finish();
-    if (stream_.queued() > kMostQueued && !std::exchange(paused_, true)) call_.pause();
+    if (stream_.queued() > kMostQueued && !std::exchange(paused_, true)) agent_.pause();
   }
 
   void end(host::Status ended) {
@@ -124,7 +123,7 @@ class PodLog::Session {
     if (auto over = std::exchange(over_, nullptr)) over();
   }
 
-  std::optional<http::Exchange> exchange_;  // until it is answered
+  CallPtr call_;  // until it is answered
   std::string node_;
   std::function<void()> over_;  // has us destroyed, later; null once called
   int status_ = 0;
@@ -132,7 +131,7 @@ class PodLog::Session {
   std::string error_;
   http::Stream stream_;
   std::unique_ptr<http::Pool> pool_;
-  http::Call call_;
+  http::Call agent_;
 };
 
 PodLog::PodLog(host::Loop& loop, Store& store, AgentAccess access)
@@ -144,8 +143,10 @@ bool PodLog::serves(const http::Request&, const Attributes& attributes) const {
          attributes.subresource == "log" && attributes.rest.empty();
 }
 
-void PodLog::handle(const User&, const Attributes& attributes, http::Request request, http::Exchange exchange) {
-  const auto refuse = [&exchange](const api::Status& status) { exchange.answer(answer_of(status)); };
+void PodLog::handle(CallPtr call) {
+  const Attributes& attributes = call->attributes;
+  const http::Request& request = call->request;
+  const auto refuse = [&call](const api::Status& status) { call->fail(status); };
   if (attributes.verb != "get") return refuse(method_not_allowed());
   const VersionPtr version = store_.find<api::Pod>(attributes.namespace_, attributes.name);
   if (!version) return refuse(not_found(subject_of(*attributes.kind, attributes.name)));
@@ -155,7 +156,7 @@ void PodLog::handle(const User&, const Attributes& attributes, http::Request req
   auto skip_verification = request.query.flag("insecureSkipTLSVerifyBackend");
   if (!skip_verification) return refuse(bad_request(skip_verification.error().message));
   const std::string& node_name = pod.spec.node_name;
-  if (node_name.empty()) return exchange.answer(text_answer());  // it has not said anything yet
+  if (node_name.empty()) return call->answer(text_answer());  // it has not said anything yet
   const VersionPtr node_version = store_.find<api::Node>("", node_name);
   if (!node_version)
     return refuse(internal_error(fmt::format("node {} of pod {} is unknown", node_name, attributes.name)));
@@ -183,7 +184,7 @@ void PodLog::handle(const User&, const Attributes& attributes, http::Request req
   sessions_.emplace_back();
   const auto at = std::prev(sessions_.end());
   // Not at once: it is called from within the session.
-  *at = std::make_unique<Session>(std::move(exchange), node_name,
+  *at = std::make_unique<Session>(std::move(call), node_name,
                                   [this, at] { loop_.post([this, at] { sessions_.erase(at); }); });
   if (auto begun = (*at)->begin(loop_, std::move(options), std::move(target)); !begun) {
     (*at)->refuse(internal_error(begun.error().message));

@@ -31,7 +31,7 @@ class PodLog : public Extension {
 
   bool serves(const http::Request& head, const Attributes& attributes) const override;
   size_t body_limit(const Attributes&) const override { return 0; }
-  void handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) override;
+  void handle(CallPtr call) override;
 
  private:
   class Session;

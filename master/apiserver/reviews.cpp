@@ -65,9 +65,7 @@ bool Reviews::serves(const http::Request&, const Attributes& attributes) const {
   return attributes.is_resource && review_of(attributes) != nullptr;
 }
 
-void Reviews::handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) {
-  exchange.answer(answer(user, attributes, request));
-}
+void Reviews::handle(CallPtr call) { call->answer(answer(call->user, call->attributes, call->request)); }
 
 http::Answer Reviews::answer(const User& user, const Attributes& attributes, const http::Request& request) {
   if (request.method != "POST" || !attributes.name.empty()) return answer_of(method_not_allowed());

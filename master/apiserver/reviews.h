@@ -14,7 +14,7 @@ class Reviews : public Extension {
 
   bool serves(const http::Request& head, const Attributes& attributes) const override;
   size_t body_limit(const Attributes&) const override { return 64u << 10; }
-  void handle(const User& user, const Attributes& attributes, http::Request request, http::Exchange exchange) override;
+  void handle(CallPtr call) override;
 
  private:
   http::Answer answer(const User& user, const Attributes& attributes, const http::Request& request);

@@ -7,6 +7,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "test/integration/master_box.h"
@@ -108,6 +109,55 @@ BOOST_FIXTURE_TEST_CASE(should_return_a_406_for_a_backend_which_does_not_impleme
   };
   BOOST_TEST(contains(ask("application/json;as=Table;v=v1;g=meta.k8s.io"), R"("code":406)"));
   BOOST_TEST(contains(ask("application/json"), R"("allowed":true)"));
+}
+
+BOOST_FIXTURE_TEST_CASE(every_answer_is_in_the_audit_log_with_its_code, MasterBox) {
+  start({"--v", "debug"});
+  const auto send = [this](const std::string& method, const std::string& path, const std::string& body) {
+    return api(path, {"-X", method, "-H", "Content-Type: application/json", "-d", body}).out;
+  };
+  const auto audited = [this](const std::string& what, const std::string& code) {
+    const std::string text = log();
+    for (size_t at = 0; (at = text.find(" audit " + what + " ", at)) != std::string::npos; ++at) {
+      if (contains(text.substr(at, text.find('\n', at) - at), " code=" + code + " ms=")) return true;
+    }
+    return false;
+  };
+
+  const std::string reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+  const std::string review = "verb=create resource=selfsubjectaccessreviews group=authorization.k8s.io";
+  send("POST", reviews, R"({"spec":{"nonResourceAttributes":{"path":"/api","verb":"get"}}})");
+  BOOST_TEST(audited(review, "201"));
+  send("POST", reviews, "nonsense");
+  BOOST_TEST(audited(review, "400"));
+  api("/apis");
+  BOOST_TEST(audited("verb=get path=/apis", "200"));
+
+  const std::string pods = "/api/v1/namespaces/default/pods";
+  api(pods + "/gone/log");
+  BOOST_TEST(audited("verb=get resource=pods/log namespace=default name=gone", "404"));
+  // A log that comes bit by bit, from what stands for an agent.
+  const auto directory = this->directory() / "containerLogs/default/web";
+  std::filesystem::create_directories(directory);
+  write(directory / "web", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\na line\n\r\n0\r\n\r\n");
+  on_host({"/bin/sh", "-c",
+           "cd $0 && exec timeout 120 openssl s_server -quiet -HTTP -naccept 1 -accept 192.0.2.10:10250 -cert "
+           "data/pki/admin.crt -key data/pki/admin.key </dev/null >/dev/null 2>&1 &",
+           this->directory().string()});
+  BOOST_REQUIRE(eventually([this] { return contains(on_host({"/usr/bin/ss", "-Htln"}).out, ":10250"); }));
+  send("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})");
+  send("PUT", "/api/v1/nodes/n1/status",
+       R"({"metadata":{"name":"n1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.10"}]}})");
+  send("POST", pods,
+       R"({"metadata":{"name":"web"},"spec":{"nodeName":"n1","containers":[{"name":"web","image":"none"}]}})");
+  BOOST_TEST(api(pods + "/web/log?insecureSkipTLSVerifyBackend=true").out == "a line\n");
+  BOOST_TEST(audited("verb=get resource=pods/log namespace=default name=web", "200"));
+
+  const std::string text = log();
+  for (size_t at = 0; (at = text.find(" audit ", at)) != std::string::npos; ++at) {
+    const std::string line = text.substr(at, text.find('\n', at) - at);
+    BOOST_TEST((contains(line, " code=") && contains(line, " ms=")), line);
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(bearer_tokens_come_from_the_file_and_a_reload_reads_it_again, MasterBox) {

@@ -37,13 +37,18 @@ struct Site : http::Handler {
   }
   std::expected<size_t, http::Answer> admit(const http::Request&) override { return 0; }
   void handle(http::Request request, http::Exchange exchange) override {
-    const Attributes attributes = attributes_of(request);
+    auto call = std::make_shared<Call>(Call{.user = {},
+                                            .attributes = attributes_of(request),
+                                            .request = std::move(request),
+                                            .exchange = std::move(exchange),
+                                            .began = {},
+                                            .warnings = {},
+                                            .name = {},
+                                            .place = nullptr});
     for (auto& extension : extensions) {
-      if (extension->serves(request, attributes)) {
-        return extension->handle({}, attributes, std::move(request), std::move(exchange));
-      }
+      if (extension->serves(call->request, call->attributes)) return extension->handle(std::move(call));
     }
-    exchange.answer({.status = 404, .content_type = "text/plain", .body = "nobody serves it", .headers = {}});
+    call->answer({.status = 404, .content_type = "text/plain", .body = "nobody serves it", .headers = {}});
   }
   http::Answer refusal(int status, const std::string& message) override {
     return {.status = status, .content_type = "text/plain", .body = message, .headers = {}};
