@@ -6,22 +6,12 @@
 
 namespace keelson::api {
 
-namespace {
-
-std::string quoted(std::string_view text) {
-  std::string out;
-  append_json_string(out, text);
-  return out;
-}
-
-}  // namespace
-
 void Findings::required(std::string field, std::string_view detail) {
   add(std::move(field), detail.empty() ? "Required value" : fmt::format("Required value: {}", detail));
 }
 
 void Findings::invalid(std::string field, std::string_view value, std::string_view detail) {
-  add(std::move(field), fmt::format("Invalid value: {}: {}", quoted(value), detail));
+  add(std::move(field), fmt::format("Invalid value: {}: {}", json_string(value), detail));
 }
 
 void Findings::invalid(std::string field, int64_t value, std::string_view detail) {
@@ -40,17 +30,17 @@ void Findings::unsupported(std::string field, std::string_view value, std::span<
   std::string list;
   for (const std::string_view word : supported) {
     if (!list.empty()) list += ", ";
-    list += quoted(word);
+    list += json_string(word);
   }
-  add(std::move(field), fmt::format("Unsupported value: {}: supported values: {}", quoted(value), list));
+  add(std::move(field), fmt::format("Unsupported value: {}: supported values: {}", json_string(value), list));
 }
 
 void Findings::duplicate(std::string field, std::string_view value) {
-  add(std::move(field), fmt::format("Duplicate value: {}", quoted(value)));
+  add(std::move(field), fmt::format("Duplicate value: {}", json_string(value)));
 }
 
 void Findings::not_found(std::string field, std::string_view value) {
-  add(std::move(field), fmt::format("Not found: {}", quoted(value)));
+  add(std::move(field), fmt::format("Not found: {}", json_string(value)));
 }
 
 void Findings::forbidden(std::string field, std::string_view detail) {

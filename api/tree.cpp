@@ -140,6 +140,12 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
+std::string json_string(std::string_view text) {
+  std::string out;
+  append_json_string(out, text);
+  return out;
+}
+
 void write_json(const Value& node, std::string& out, size_t& budget) {
   if (budget == 0) return;
   --budget;

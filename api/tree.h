@@ -70,6 +70,7 @@ std::expected<void, SyntaxError> read_yaml(std::string_view text, Tree& tree, in
 // Compact JSON of a tree; `budget` counts values down, and cuts the text at 0.
 void write_json(const Value& node, std::string& out, size_t& budget);
 // "text" with its quotes; what is no UTF-8 becomes U+FFFD.
+std::string json_string(std::string_view text);
 void append_json_string(std::string& out, std::string_view text);
 
 // How many bytes from the start on are UTF-8 (RFC 3629).

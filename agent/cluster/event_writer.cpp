@@ -18,10 +18,8 @@ int64_t now_us() {
 }
 
 std::string again_patch(const api::Event& event) {
-  std::string message;
-  api::append_json_string(message, event.message);
   return fmt::format(R"({{"count":{},"lastTimestamp":"{}","message":{}}})", event.count.value_or(1),
-                     api::to_string(event.last_timestamp.value_or(api::Time{})), message);
+                     api::to_string(event.last_timestamp.value_or(api::Time{})), api::json_string(event.message));
 }
 
 }  // namespace

@@ -10,17 +10,11 @@
 namespace keelson::cluster {
 namespace {
 
-std::string json_text(std::string_view text) {
-  std::string out;
-  api::append_json_string(out, text);
-  return out;
-}
-
 // Both lists are merged by "ip": an address that is gone must be said to be.
 template <typename List>
 std::string whole_list(const List& ips) {
   std::string text = R"([{"$patch":"replace"})";
-  for (const auto& one : ips) text += fmt::format(R"(,{{"ip":{}}})", json_text(one.ip));
+  for (const auto& one : ips) text += fmt::format(R"(,{{"ip":{}}})", api::json_string(one.ip));
   return text + "]";
 }
 
@@ -46,7 +40,7 @@ std::string status_patch(const std::string& uid, const api::PodStatus& status) {
   absent("podIP", status.pod_ip.empty());
   absent("initContainerStatuses", status.init_container_statuses.empty());
   absent("containerStatuses", status.container_statuses.empty());
-  return fmt::format(R"({{"metadata":{{"uid":{}}},"status":{}}}}})", json_text(uid), text);
+  return fmt::format(R"({{"metadata":{{"uid":{}}},"status":{}}}}})", api::json_string(uid), text);
 }
 
 bool agrees(const api::PodStatus& said, const api::PodStatus& known) {

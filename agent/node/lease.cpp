@@ -20,10 +20,8 @@ api::MicroTime this_instant() {
 
 void Heartbeat::beat() {
   // This node alone writes it: no version is compared.
-  std::string holder;
-  api::append_json_string(holder, name_);
-  auto patch = fmt::format(R"({{"spec":{{"holderIdentity":{},"leaseDurationSeconds":{},"renewTime":"{}"}}}})", holder,
-                           duration_.count(), api::to_string(this_instant()));
+  auto patch = fmt::format(R"({{"spec":{{"holderIdentity":{},"leaseDurationSeconds":{},"renewTime":"{}"}}}})",
+                           api::json_string(name_), duration_.count(), api::to_string(this_instant()));
   call_ = client_.patch<api::Lease>(kNamespace, name_, apiclient::PatchType::merge, std::move(patch), {},
                                     [this](apiclient::Outcome<api::Lease> renewed) {
                                       if (!renewed && renewed.error().not_found()) return create();

@@ -15,18 +15,12 @@ constexpr size_t kImagesTold = 50, kNamesTold = 5;
 
 api::Quantity kibibytes(int64_t bytes) { return {fmt::format("{}Ki", bytes / 1024)}; }
 
-std::string json_text(std::string_view text) {
-  std::string out;
-  api::append_json_string(out, text);
-  return out;
-}
-
 // {"a":1,"b":2} from its members.
 class JsonObject {
  public:
   void add(std::string_view key, std::string_view value) {
     text_ += text_.empty() ? "{" : ",";
-    text_ += json_text(key) + ":";
+    text_ += api::json_string(key) + ":";
     text_ += value;
   }
   bool empty() const { return text_.empty(); }
@@ -86,10 +80,10 @@ std::string adoption_patch(const api::Node& wanted, const api::Node& found) {
   JsonObject labels, spec, patch;
   for (const auto& [key, value] : wanted.metadata.labels) {
     const auto there = found.metadata.labels.find(key);
-    if (there == found.metadata.labels.end() || there->second != value) labels.add(key, json_text(value));
+    if (there == found.metadata.labels.end() || there->second != value) labels.add(key, api::json_string(value));
   }
-  if (found.spec.external_id.empty()) spec.add("externalID", json_text(wanted.spec.external_id));
-  if (found.spec.provider_id.empty()) spec.add("providerID", json_text(wanted.spec.provider_id));
+  if (found.spec.external_id.empty()) spec.add("externalID", api::json_string(wanted.spec.external_id));
+  if (found.spec.provider_id.empty()) spec.add("providerID", api::json_string(wanted.spec.provider_id));
   if (!labels.empty()) patch.add("metadata", fmt::format("{{\"labels\":{}}}", labels.text()));
   if (!spec.empty()) patch.add("spec", spec.text());
   return patch.empty() ? std::string() : patch.text();
@@ -101,7 +95,8 @@ std::string status_patch(const api::NodeStatus& status) {
   rest.addresses.clear();
   std::string addresses = R"([{"$patch":"replace"})";
   for (const auto& address : status.addresses)
-    addresses += fmt::format(R"(,{{"type":{},"address":{}}})", json_text(address.type), json_text(address.address));
+    addresses += fmt::format(R"(,{{"type":{},"address":{}}})", api::json_string(address.type),
+                             api::json_string(address.address));
   addresses += "]";
   std::string text = "{";
   api::append_json_fields(text, api::type_of<api::NodeStatus>(), &rest);

@@ -96,9 +96,8 @@ std::expected<ListOptions::Match, api::Status> parse_match(const http::Request& 
 }  // namespace
 
 std::string to_string(const PageToken& token) {
-  std::string json = fmt::format(R"({{"v":"{}","rv":{},"start":)", kTokenVersion, token.revision);
-  api::append_json_string(json, token.start);
-  return base64url(json + "}");
+  return base64url(
+      fmt::format(R"({{"v":"{}","rv":{},"start":{}}})", kTokenVersion, token.revision, api::json_string(token.start)));
 }
 
 std::optional<PageToken> parse_page_token(std::string_view text) {

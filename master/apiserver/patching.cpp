@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "api/tree.h"
 #include "master/apiserver/status.h"
 
 namespace keelson::apiserver {
@@ -10,8 +11,7 @@ namespace {
 
 // As the API server says that what the patch would make is no object of the kind.
 api::Status invalid_patch(const Patch& patch, std::string_view why) {
-  std::string shown;
-  api::append_json_string(shown, std::string_view(patch.body).substr(0, 1024));
+  const std::string shown = api::json_string(std::string_view(patch.body).substr(0, 1024));
   api::Status status =
       failure(422, "Invalid", fmt::format(" \"\" is invalid: patch: Invalid value: {}: {}", shown, why));
   status.details.emplace().causes.push_back(

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "master/controllers/patches.h"
+#include "api/tree.h"
 
 namespace keelson::controllers {
 
@@ -70,9 +70,9 @@ std::string namespace_conditions_patch(const std::vector<api::NamespaceCondition
   for (const api::NamespaceCondition& condition : conditions) {
     items += fmt::format(
         R"({}{{"type":{},"status":{},"lastTransitionTime":{},"reason":{},"message":{}}})", items.empty() ? "" : ",",
-        json_text(condition.type), json_text(condition.status),
-        condition.last_transition_time ? json_text(api::to_string(*condition.last_transition_time)) : "null",
-        json_text(condition.reason), json_text(condition.message));
+        api::json_string(condition.type), api::json_string(condition.status),
+        condition.last_transition_time ? api::json_string(api::to_string(*condition.last_transition_time)) : "null",
+        api::json_string(condition.reason), api::json_string(condition.message));
   }
   return fmt::format(R"({{"status":{{"conditions":[{}]}}}})", items);
 }

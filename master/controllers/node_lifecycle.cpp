@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <set>
 
+#include "api/tree.h"
 #include "host/log.h"
 #include "master/controllers/agenda.h"
 #include "master/controllers/context.h"
@@ -166,7 +167,7 @@ class NodeLifecycle : public Controller {
     const std::string patch =
         fmt::format(R"({{"metadata":{{"uid":{}}},"status":{{"conditions":[{{"type":"Ready","status":"False",)"
                     R"("lastTransitionTime":"{}"}}]}}}})",
-                    json_text(pod->metadata.uid), api::to_string(api::Time{wall_seconds()}));
+                    api::json_string(pod->metadata.uid), api::to_string(api::Time{wall_seconds()}));
     context_.client
         .patch<api::Pod>(pod->metadata.namespace_, pod->metadata.name, apiclient::PatchType::strategic, patch,
                          {.subresource = "status"},

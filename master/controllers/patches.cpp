@@ -12,13 +12,13 @@ namespace {
 class JsonObject {
  public:
   void text(std::string_view name, std::string_view value) {
-    if (!value.empty()) raw(name, json_text(value));
+    if (!value.empty()) raw(name, api::json_string(value));
   }
   void time(std::string_view name, const std::optional<api::Time>& value) {
-    if (value) raw(name, json_text(api::to_string(*value)));
+    if (value) raw(name, api::json_string(api::to_string(*value)));
   }
   void raw(std::string_view name, std::string_view value) {
-    out_ += fmt::format("{}{}:{}", out_.size() > 1 ? "," : "", json_text(name), value);
+    out_ += fmt::format("{}{}:{}", out_.size() > 1 ? "," : "", api::json_string(name), value);
   }
   std::string take() { return std::move(out_) + "}"; }
 
@@ -33,17 +33,11 @@ std::string list(const std::vector<std::string>& items) {
 }
 
 std::string versioned(const api::ObjectMeta& metadata, std::string_view rest) {
-  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{}}},{}}})", json_text(metadata.uid),
-                     json_text(metadata.resource_version), rest);
+  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{}}},{}}})", api::json_string(metadata.uid),
+                     api::json_string(metadata.resource_version), rest);
 }
 
 }  // namespace
-
-std::string json_text(std::string_view text) {
-  std::string out;
-  api::append_json_string(out, text);
-  return out;
-}
 
 std::string node_conditions_patch(const api::Node& node, const std::vector<api::NodeCondition>& conditions) {
   std::vector<std::string> items;
@@ -75,17 +69,18 @@ std::string node_taints_patch(const api::Node& node, const std::vector<api::Tain
 
 std::string node_cidrs_patch(const std::vector<std::string>& cidrs) {
   std::vector<std::string> items;
-  for (const std::string& cidr : cidrs) items.push_back(json_text(cidr));
-  return fmt::format(R"({{"spec":{{"podCIDR":{},"podCIDRs":{}}}}})", json_text(cidrs.front()), list(items));
+  for (const std::string& cidr : cidrs) items.push_back(api::json_string(cidr));
+  return fmt::format(R"({{"spec":{{"podCIDR":{},"podCIDRs":{}}}}})", api::json_string(cidrs.front()), list(items));
 }
 
 std::string finalizers_patch(const api::ObjectMeta& metadata, std::string_view without) {
   std::vector<std::string> items;
   for (const std::string& finalizer : metadata.finalizers) {
-    if (finalizer != without) items.push_back(json_text(finalizer));
+    if (finalizer != without) items.push_back(api::json_string(finalizer));
   }
-  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{},"finalizers":{}}}}})", json_text(metadata.uid),
-                     json_text(metadata.resource_version), items.empty() ? "null" : list(items));
+  return fmt::format(R"({{"metadata":{{"uid":{},"resourceVersion":{},"finalizers":{}}}}})",
+                     api::json_string(metadata.uid), api::json_string(metadata.resource_version),
+                     items.empty() ? "null" : list(items));
 }
 
 namespace {
@@ -93,8 +88,10 @@ namespace {
 // A member of each of these owners' references.
 std::string owners_patch(std::string_view uid, const std::vector<std::string>& owners, std::string_view member) {
   std::vector<std::string> items;
-  for (const std::string& owner : owners) items.push_back(fmt::format(R"({{{},"uid":{}}})", member, json_text(owner)));
-  return fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":{}}}}})", json_text(uid), list(items));
+  for (const std::string& owner : owners) {
+    items.push_back(fmt::format(R"({{{},"uid":{}}})", member, api::json_string(owner)));
+  }
+  return fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":{}}}}})", api::json_string(uid), list(items));
 }
 
 }  // namespace

@@ -10,8 +10,6 @@
 
 namespace keelson::controllers {
 
-std::string json_text(std::string_view text);  // as JSON
-
 std::string node_conditions_patch(const api::Node& node, const std::vector<api::NodeCondition>& conditions);
 std::string node_taints_patch(const api::Node& node, const std::vector<api::Taint>& taints);
 std::string node_cidrs_patch(const std::vector<std::string>& cidrs);

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "api/tree.h"
 #include "host/log.h"
 #include "master/controllers/agenda.h"
 #include "master/controllers/context.h"
-#include "master/controllers/patches.h"
 
 namespace keelson::controllers {
 
@@ -125,7 +125,7 @@ class PodCleaner : public Controller {
   void fail_and_remove(const std::string& key, const PodPtr& pod) {
     if (is_finished(*pod)) return remove(key, pod, "its node is gone");
     const std::string patch =
-        R"({"metadata":{"uid":)" + json_text(pod->metadata.uid) +
+        R"({"metadata":{"uid":)" + api::json_string(pod->metadata.uid) +
         R"(},"status":{"phase":"Failed","conditions":[{"type":"DisruptionTarget","status":"True",)"
         R"("reason":"DeletionByPodGC","message":"PodGC: node no longer exists","lastTransitionTime":")" +
         api::to_string(api::Time{wall_seconds()}) + R"("}]}})";

@@ -206,18 +206,13 @@ std::string status_patch(const api::ReplicationControllerStatus& status) {
     conditions = "[";
     for (const api::ReplicationControllerCondition& condition : status.conditions) {
       if (conditions.size() > 1) conditions += ',';
-      conditions += R"({"type":)";
-      api::append_json_string(conditions, condition.type);
-      conditions += R"(,"status":)";
-      api::append_json_string(conditions, condition.status);
+      conditions += fmt::format(R"({{"type":{},"status":{})", api::json_string(condition.type),
+                                api::json_string(condition.status));
       if (condition.last_transition_time) {
         conditions += fmt::format(R"(,"lastTransitionTime":"{}")", api::to_string(*condition.last_transition_time));
       }
-      conditions += R"(,"reason":)";
-      api::append_json_string(conditions, condition.reason);
-      conditions += R"(,"message":)";
-      api::append_json_string(conditions, condition.message);
-      conditions += '}';
+      conditions += fmt::format(R"(,"reason":{},"message":{}}})", api::json_string(condition.reason),
+                                api::json_string(condition.message));
     }
     conditions += ']';
   }

@@ -311,8 +311,8 @@ class ReplicationControllers : public Controller {
                  fmt::format(R"({{"metadata":{{"uid":{},"ownerReferences":[{{"apiVersion":"v1","kind":)"
                              R"("ReplicationController","name":{},"uid":{},"controller":true,)"
                              R"("blockOwnerDeletion":true}}]}}}})",
-                             json_text(pod->metadata.uid), json_text(controller.metadata.name),
-                             json_text(controller.metadata.uid)));
+                             api::json_string(pod->metadata.uid), api::json_string(controller.metadata.name),
+                             api::json_string(controller.metadata.uid)));
   }
 
   void release(const ReplicationController& controller, Work& work, const PodPtr& pod) {

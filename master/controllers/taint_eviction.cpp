@@ -3,11 +3,11 @@
 #include <map>
 #include <set>
 
+#include "api/tree.h"
 #include "host/log.h"
 #include "master/controllers/agenda.h"
 #include "master/controllers/context.h"
 #include "master/controllers/evictions.h"
-#include "master/controllers/patches.h"
 
 namespace keelson::controllers {
 
@@ -108,7 +108,7 @@ class TaintEviction : public Controller {
     host::log_info("Pod {}: leaves node {}, which is tainted NoExecute", key, pod->spec.node_name);
     events_.record(apiclient::reference_to(*pod), "Normal", "TaintManagerEviction", "Marking for deletion Pod " + key);
     const std::string condition =
-        R"({"metadata":{"uid":)" + json_text(pod->metadata.uid) +
+        R"({"metadata":{"uid":)" + api::json_string(pod->metadata.uid) +
         R"(},"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"DeletionByTaintManager",)"
         R"("message":"Taint manager: deleting due to NoExecute taint","lastTransitionTime":")" +
         api::to_string(api::Time{wall_seconds()}) + R"("}]}})";

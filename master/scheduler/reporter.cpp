@@ -28,12 +28,6 @@ int64_t now_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(since).count();
 }
 
-std::string quoted(const std::string& text) {
-  std::string out;
-  api::append_json_string(out, text);
-  return out;
-}
-
 }  // namespace
 
 std::string condition_patch(const PodInfo& pod, const std::string& reason, const std::string& message, int64_t now) {
@@ -41,7 +35,8 @@ std::string condition_patch(const PodInfo& pod, const std::string& reason, const
   return fmt::format(
       R"({{"metadata":{{"uid":{}}},"status":{{"conditions":[{{"type":"PodScheduled","status":"False","reason":{},)"
       R"("message":{},"lastProbeTime":null,"lastTransitionTime":"{}"}}]}}}})",
-      quoted(pod.uid), quoted(reason), quoted(message), api::to_string(api::Time{turned ? now : pod.condition_since}));
+      api::json_string(pod.uid), api::json_string(reason), api::json_string(message),
+      api::to_string(api::Time{turned ? now : pod.condition_since}));
 }
 
 void Reporter::waits(const PodPtr& pod, const std::string& reason, const std::string& message) {
