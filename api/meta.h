@@ -94,6 +94,9 @@ struct Status {
   std::optional<int32_t> code;
   bool operator==(const Status&) const = default;
 };
+// Kubernetes' word for what an HTTP status alone says ("NotFound"); empty when it has none. 409 is
+// "Conflict" as long as nobody knows it for an "AlreadyExists".
+std::string_view status_reason(int code);
 
 struct LabelSelectorRequirement {
   std::string key;

@@ -36,47 +36,14 @@ host::Error::Code kind_of(int code) {
   }
 }
 
-// Of a server (or a proxy before it) that says nothing.
-std::string_view reason_of(int code) {
-  switch (code) {
-    case 400:
-      return "BadRequest";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "NotFound";
-    case 405:
-      return "MethodNotAllowed";
-    case 409:
-      return "Conflict";
-    case 410:
-      return "Expired";
-    case 413:
-      return "RequestEntityTooLarge";
-    case 415:
-      return "UnsupportedMediaType";
-    case 422:
-      return "Invalid";
-    case 429:
-      return "TooManyRequests";
-    case 503:
-      return "ServiceUnavailable";
-    case 504:
-      return "Timeout";
-    default:
-      return code >= 500 ? "InternalError" : "Unknown";
-  }
-}
-
 }  // namespace
 
 Failure failure_of(api::Status status, std::string_view request) {
   Failure failure;
   failure.code = status.code.value_or(500);
-  failure.reason = status.reason.empty() ? std::string(reason_of(failure.code)) : status.reason;
-  failure.message = fmt::format("{}: {}", request, status.message.empty() ? failure.reason : status.message);
+  failure.reason = status.reason.empty() ? api::status_reason(failure.code) : status.reason;
+  failure.message =
+      fmt::format("{}: {}", request, status.message.empty() ? http::reason_phrase(failure.code) : status.message);
   if (status.details && status.details->retry_after_seconds)
     failure.retry_after_s = *status.details->retry_after_seconds;
   failure.kind = kind_of(failure.code);
@@ -95,7 +62,7 @@ Failure failure_of(int code, std::string_view body, std::string_view request) {
   }
   Failure failure;
   failure.code = code;
-  failure.reason = reason_of(code);
+  failure.reason = api::status_reason(code);
   failure.kind = kind_of(code);
   auto text = std::string(body.substr(0, kMostText));
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();

@@ -13,7 +13,7 @@ namespace keelson::apiclient {
 
 struct Failure {
   int code = 0;         // HTTP; 0: no answer, and whether the server acted is not known
-  std::string reason;   // Kubernetes' word ("NotFound", "AlreadyExists", "Conflict"); empty when code is 0
+  std::string reason;   // Kubernetes' word ("NotFound", "AlreadyExists", "Conflict"); empty when it has none
   std::string message;  // with the request in front
   std::optional<int> retry_after_s;
   api::Status status;                                  // as sent; empty when the server sent none

@@ -44,36 +44,6 @@ std::string object(Fill fill) {
   return {buffer.GetString(), buffer.GetSize()};
 }
 
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 400:
-      return "BadRequest";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "NotFound";
-    case 405:
-      return "MethodNotAllowed";
-    case 408:
-    case 504:
-      return "Timeout";
-    case 409:
-      return "AlreadyExists";
-    case 413:
-      return "RequestEntityTooLarge";
-    case 422:
-      return "Invalid";
-    case 429:
-      return "TooManyRequests";
-    case 503:
-      return "ServiceUnavailable";
-    default:
-      return status >= 500 ? "InternalError" : "BadRequest";
-  }
-}
-
 int status_of(host::Error::Code code) {
   switch (code) {
     case host::Error::Code::not_found:
@@ -94,13 +64,23 @@ int status_of(host::Error::Code code) {
   return 500;
 }
 
-api::Status make_failure(int status, std::string_view message, std::string_view reason) {
+api::Status make_failure(int status, std::string_view message) {
   api::Status object;
   object.status = "Failure";
   object.message = message;
-  object.reason = reason.empty() ? reason_of(status) : reason;
+  object.reason = api::status_reason(status);
   object.code = status;
   return object;
+}
+
+api::Status make_failure(const host::Error& error) {
+  auto object = make_failure(status_of(error.code), error.message);
+  if (error.code == host::Error::Code::exists) object.reason = "AlreadyExists";
+  return object;
+}
+
+http::Answer answer_of(const api::Status& object) {
+  return {.status = object.code.value_or(500), .body = api::encode_json(object) + "\n"};
 }
 
 // "line 3: Pod default/web"
@@ -124,20 +104,16 @@ std::vector<api::StatusCause> causes_of(const std::vector<api::Problem>& problem
 
 }  // namespace
 
-http::Answer failure(int status, std::string_view message, std::string_view reason) {
-  return {.status = status, .body = api::encode_json(make_failure(status, message, reason)) + "\n"};
-}
-
-http::Answer failure(const host::Error& error) { return failure(status_of(error.code), error.message); }
+http::Answer failure(int status, std::string_view message) { return answer_of(make_failure(status, message)); }
+http::Answer failure(const host::Error& error) { return answer_of(make_failure(error)); }
 
 http::Answer failure(const PushRefusal& refusal) {
-  const int status = status_of(refusal.error.code);
-  auto object = make_failure(status, refusal.error.message, {});
+  auto object = make_failure(refusal.error);
   if (!refusal.problems.empty()) {
     object.details = api::StatusDetails{};
     object.details->causes = causes_of(refusal.problems);
   }
-  return {.status = status, .body = api::encode_json(object) + "\n"};
+  return answer_of(object);
 }
 
 http::Answer success(std::string_view message, const std::vector<api::Problem>& warnings) {
@@ -265,8 +241,6 @@ std::string render_exit(int wait_status) {
   return api::encode_json(object);
 }
 
-std::string render_exec_failure(const host::Error& error) {
-  return api::encode_json(make_failure(500, error.message, "InternalError"));
-}
+std::string render_exec_failure(const host::Error& error) { return api::encode_json(make_failure(500, error.message)); }
 
 }  // namespace keelson::server

@@ -10,9 +10,8 @@
 
 namespace keelson::server {
 
-// Kubernetes' Status object for a failure, with its HTTP status. `reason` as Kubernetes
-// names it ("NotFound"); derived from the status when empty.
-http::Answer failure(int status, std::string_view message, std::string_view reason = {});
+// Kubernetes' Status object for a failure, with its HTTP status.
+http::Answer failure(int status, std::string_view message);
 http::Answer failure(const host::Error& error);
 // 422 with a cause for each problem (400 and so on, as the error says, when there is none).
 http::Answer failure(const PushRefusal& refusal);

@@ -122,7 +122,7 @@ http::Answer ApiServer::refusal(int status, const std::string& message) {
     case 400:
       return answer_of(bad_request(message));
     default:
-      return answer_of(failure(status, "", message));
+      return answer_of(failure(status, api::status_reason(status), message));
   }
 }
 

@@ -109,6 +109,12 @@ BOOST_AUTO_TEST_CASE(failures_are_told_apart) {
   const auto slow = failure({.status = 429, .body = "{}", .headers = {{"Retry-After", "3"}}});
   BOOST_TEST(slow.retry_after_s.value() == 3);
   BOOST_TEST(slow.reason == "TooManyRequests");
+  // Who does not say why is taken at the word of the code.
+  BOOST_TEST(failure({.status = 409, .body = "{}"}).conflict());
+  BOOST_TEST(failure({.status = 502, .body = ""}).reason == "InternalError");
+  const auto terse = failure(status_answer(418, "", ""));
+  BOOST_TEST(terse.reason == "");
+  BOOST_TEST(!terse.message.ends_with(": "), terse.message);
   // A 200 that is no such object is no success, and no answer to count on.
   const auto garbage = failure({.body = "<html>"});
   BOOST_TEST(garbage.unanswered());

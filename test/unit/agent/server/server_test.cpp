@@ -168,6 +168,12 @@ BOOST_FIXTURE_TEST_CASE(pushes_reach_the_inbox_and_refusals_carry_their_fields, 
   BOOST_TEST(status_of(refused) == 403);
   BOOST_TEST(contains(refused, "\"field\":\"spec.hostNetwork\""));
   BOOST_TEST(contains(refused, "line 4: Pod default/p: no"));
+  loop.run([&] {
+    inbox->refusal = server::PushRefusal{.error = {.code = host::Error::Code::exists, .message = "another source's"}};
+  });
+  const auto taken = ask("POST /pods", "kind: Pod");
+  BOOST_TEST(status_of(taken) == 409);
+  BOOST_TEST(contains(taken, "\"reason\":\"AlreadyExists\""), taken);
 }
 
 BOOST_FIXTURE_TEST_CASE(removals_reach_the_inbox, Fixture) {
