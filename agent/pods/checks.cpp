@@ -18,6 +18,7 @@
 
 #include "agent/pods/grpc_health.h"
 #include "http/client.h"
+#include "http/h2_channel.h"
 
 namespace keelson::pods {
 namespace {
@@ -53,6 +54,7 @@ std::optional<SocketAddress> parse_address(const std::string& ip, uint16_t port)
   return std::nullopt;
 }
 
+std::string no_address(const std::string& host) { return fmt::format("\"{}\" is not an IP address", host); }
 std::string bracketed(const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; }
 
 class RealChecks : public Checks {
@@ -83,7 +85,7 @@ class RealChecks : public Checks {
     host::Timer timer;
     http::FetchHandle fetch;
     std::string output;
-    GrpcHealthAnswer answer;
+    std::unique_ptr<http::H2Channel> channel;
   };
 
   void answer(Done done, CheckResult result) {
@@ -212,63 +214,12 @@ class RealChecks : public Checks {
       return;
     }
     auto host = tcp.host.empty() ? check.address : tcp.host;
-    dial(host, *port, check.timeout, std::move(done), [this](uint64_t id) { finish(id, {true, ""}); });
-  }
-
-  void run_grpc(const Check& check, Done done) {
-    const auto& grpc = *check.handler.grpc;
-    if (grpc.port < 1 || grpc.port > 65535) {
-      answer(std::move(done), {false, fmt::format("invalid port number: {}", grpc.port)});
-      return;
-    }
-    auto call = grpc_health_request(fmt::format("{}:{}", bracketed(check.address), grpc.port), grpc.service);
-    dial(check.address, static_cast<uint16_t>(grpc.port), check.timeout, std::move(done),
-         [this, call = std::move(call)](uint64_t id) {
-           auto found = running_.find(id);
-           if (found == running_.end() || !send_whole(id, call)) return;
-           found->second->watch = {};  // one watch a descriptor
-           auto watch = loop_.on_readable(found->second->fd.get(), [this, id] { read_grpc(id); });
-           if (!watch) return finish(id, {false, watch.error().message});
-           found->second->watch = std::move(*watch);
-         });
-  }
-
-  // A few hundred bytes: the socket's buffer takes them, or the peer is not one to wait for.
-  bool send_whole(uint64_t id, const std::string& bytes) {
-    const auto sent = send(running_.at(id)->fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent == static_cast<ssize_t>(bytes.size())) return true;
-    finish(id, {false, "the connection was closed"});
-    return false;
-  }
-
-  void read_grpc(uint64_t id) {
-    auto found = running_.find(id);
-    if (found == running_.end()) return;
-    auto& running = *found->second;
-    char buffer[4096];
-    const auto size = recv(running.fd.get(), buffer, sizeof buffer, 0);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (size <= 0) return finish(id, {false, "the connection was closed"});
-    std::string reply;
-    switch (running.answer.take({buffer, static_cast<size_t>(size)}, reply)) {
-      case GrpcHealthAnswer::Verdict::serving:
-        return finish(id, {true, ""});
-      case GrpcHealthAnswer::Verdict::failed:
-        return finish(id, {false, running.answer.reason()});
-      case GrpcHealthAnswer::Verdict::open:
-        if (!reply.empty()) send_whole(id, reply);
-    }
-  }
-
-  // Connects; `connected` goes on with the socket in the running check.
-  void dial(const std::string& host, uint16_t port, Duration timeout, Done done,
-            std::function<void(uint64_t)> connected) {
-    auto address = parse_address(host, port);
+    auto address = parse_address(host, *port);
     if (!address) {
-      answer(std::move(done), {false, fmt::format("\"{}\" is not an IP address", host)});
+      answer(std::move(done), {false, no_address(host)});
       return;
     }
-    auto where = fmt::format("dial tcp {}:{}", bracketed(host), port);
+    auto where = fmt::format("dial tcp {}:{}", bracketed(host), *port);
     host::Fd socket(::socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket || (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->length) != 0 &&
                     errno != EINPROGRESS)) {
@@ -278,23 +229,57 @@ class RealChecks : public Checks {
     uint64_t id = 0;
     auto& running = begin(std::move(done), id);
     running.fd = std::move(socket);
-    auto watch = loop_.on_writable(running.fd.get(), [this, id, where, connected = std::move(connected)] {
+    auto watch = loop_.on_writable(running.fd.get(), [this, id, where] {
       auto found = running_.find(id);
       if (found == running_.end()) return;
       int error = 0;
       socklen_t length = sizeof(error);
       if (getsockopt(found->second->fd.get(), SOL_SOCKET, SO_ERROR, &error, &length) != 0) error = errno;
-      if (error != 0) return finish(id, {false, fmt::format("{}: {}", where, std::strerror(error))});
-      connected(id);
+      finish(id, error == 0 ? CheckResult{true, ""}
+                            : CheckResult{false, fmt::format("{}: {}", where, std::strerror(error))});
     });
     if (!watch) {
       finish(id, {false, watch.error().message});
       return;
     }
     running.watch = std::move(*watch);
-    if (timeout > Duration::zero()) {
-      running.timer = loop_.after(timeout, [this, id, where] { finish(id, {false, where + ": i/o timeout"}); });
+    end_in_time(running, id, check.timeout, where);
+  }
+
+  void run_grpc(const Check& check, Done done) {
+    const auto& grpc = *check.handler.grpc;
+    if (grpc.port < 1 || grpc.port > 65535) {
+      answer(std::move(done), {false, fmt::format("invalid port number: {}", grpc.port)});
+      return;
     }
+    if (!parse_address(check.address, static_cast<uint16_t>(grpc.port))) {
+      answer(std::move(done), {false, no_address(check.address)});
+      return;
+    }
+    // The check's deadline is the only one.
+    constexpr std::chrono::hours kNever(24);
+    auto channel = http::H2Channel::create(loop_, {.host = check.address,
+                                                   .port = std::to_string(grpc.port),
+                                                   .socket = {},
+                                                   .tls = {},
+                                                   .connect_timeout = kNever,
+                                                   .ping_after = kNever});
+    if (!channel) {
+      answer(std::move(done), {false, channel.error().message});
+      return;
+    }
+    uint64_t id = 0;
+    auto& running = begin(std::move(done), id);
+    running.channel = std::move(*channel);
+    const auto authority = fmt::format("{}:{}", bracketed(check.address), grpc.port);
+    end_in_time(running, id, check.timeout, "dial tcp " + authority);
+    ask_grpc_health(*running.channel, authority, grpc.service,
+                    [this, id](CheckResult result) { finish(id, std::move(result)); });
+  }
+
+  void end_in_time(Running& running, uint64_t id, Duration timeout, const std::string& where) {
+    if (timeout <= Duration::zero()) return;
+    running.timer = loop_.after(timeout, [this, id, where] { finish(id, {false, where + ": i/o timeout"}); });
   }
 
   host::Loop& loop_;
