@@ -52,7 +52,7 @@ api::ObjectMeta metadata_of(std::string_view namespace_, std::string_view name) 
 }  // namespace
 
 Bootstrap::Bootstrap(host::Loop& loop, Store& store, Registry& registry, BootstrapOptions options)
-    : loop_(loop), store_(store), registry_(registry), options_(std::move(options)) {
+    : loop_(loop), store_(store), registry_(registry), options_(options) {
   for (const api::Resource* resource : watched()) store_.kind(*resource).observe(*this);
   store_.when_ready([this] { look(); });
 }
@@ -130,16 +130,25 @@ void Bootstrap::make_service() {
 }
 
 void Bootstrap::announce() {
-  if (!options_.address) return;
-  store_.lease(kAnnounced, [this](host::Result<int64_t> lease) {
-    if (!lease) return host::log_warning("bootstrap: {}; it is tried again", lease.error().message);
+  // One at a time: what we make ourselves has us look again before the first is answered and seen.
+  if (!options_.address || std::exchange(announcing_, true)) return;
+  const auto failed = [this](const host::Error& error) {
+    announcing_ = false;
+    host::log_warning("bootstrap: {}; it is tried again", error.message);
+  };
+  store_.lease(kAnnounced, [this, failed](host::Result<int64_t> lease) {
+    if (!lease) return failed(lease.error());
     std::string key = fmt::format("{}{}", kServers, options_.address->to_string());
-    if (*lease == announced_with_ && store_.servers().contains(key)) return;
+    if (*lease == announced_with_ && store_.servers().contains(key)) {
+      announcing_ = false;
+      return;
+    }
     Commit commit;
     commit.operations.emplace_back(etcd::Put{.key = std::move(key), .value = "{}", .lease = *lease});
-    store_.commit(std::move(commit), [this, lease = *lease](host::Result<Committed> result) {
-      if (!result) return host::log_warning("bootstrap: {}; it is tried again", result.error().message);
+    store_.commit(std::move(commit), [this, failed, lease = *lease](host::Result<Committed> result) {
+      if (!result) return failed(result.error());
       announced_with_ = lease;
+      store_.reach(result->revision, options_.period, [this](host::Status) { announcing_ = false; });
     });
   });
 }

@@ -57,6 +57,7 @@ class Bootstrap : private Observer {
   BootstrapOptions options_;
   std::set<std::string> under_way_;  // what is being written: "Kind/namespace/name"
   int64_t announced_with_ = 0;       // the lease of our address
+  bool announcing_ = false;          // it is being written
   bool missing_ = false;             // something was, at the last look
   bool done_ = false;
   host::Timer timer_, soon_;

@@ -6,7 +6,9 @@
 #include <sys/wait.h>
 
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -243,6 +245,25 @@ BOOST_FIXTURE_TEST_CASE(what_everybody_relies_on_comes_back, MasterBox) {
   start();
   BOOST_TEST(kubectl({"delete", "service", "kubernetes", "--wait=false"}).wait_status == 0);
   BOOST_TEST(eventually([this] { return contains(kubectl({"get", "service", "kubernetes"}).out, "10.96.0.1"); }, 15s));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_master_announces_its_address_once_a_lease_and_tells_nobody, MasterBox) {
+  const auto began = std::chrono::steady_clock::now();
+  start();
+  const auto version_of_endpoints = [this] {
+    return kubectl({"get", "endpoints", "kubernetes", "-o", "jsonpath={.metadata.resourceVersion}"}).out;
+  };
+  const std::string endpoints = version_of_endpoints();
+  // Each of these has it look whether all is there.
+  for (const char* name : {"a", "b", "c"}) kubectl({"create", "namespace", name});
+  const auto written = on_host({"/usr/bin/env", "ETCDCTL_API=3", "/usr/bin/etcdctl", "--endpoints",
+                                "unix://" + (data_dir() / "etcd/client.sock:0").string(), "get",
+                                "/registry/masterleases/192.0.2.10", "--write-out", "fields"});
+  const auto took = std::chrono::steady_clock::now() - began;
+  const size_t at = written.out.find("\"Version\" : ");
+  BOOST_REQUIRE_MESSAGE(at != std::string::npos, written.out << written.err);
+  BOOST_TEST(std::atoi(written.out.c_str() + at + 12) <= 1 + took / 10s, written.out);
+  BOOST_TEST(version_of_endpoints() == endpoints);
 }
 
 BOOST_FIXTURE_TEST_CASE(after_a_restart_and_after_a_kill_all_is_as_it_was, MasterBox) {
