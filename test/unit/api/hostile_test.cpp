@@ -2,6 +2,8 @@
 // bounded memory, with a problem that says why.
 #include <boost/test/unit_test.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "api/codec.h"
 #include "api/tree.h"
@@ -135,6 +137,50 @@ BOOST_AUTO_TEST_CASE(every_truncation_of_a_manifest_is_survived) {
       R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":"\u00e4\ud83d\ude00"},"spec":{"priority":-1.5e3}})";
   for (size_t length = 0; length <= json.size(); ++length) decode_manifest(json.substr(0, length));
   BOOST_TEST(!decode_json<Pod>(json.substr(0, json.size() - 1)));
+}
+
+// The reader takes sixteen bytes at a time, and must not miss what ends or breaks a text among them.
+BOOST_AUTO_TEST_CASE(json_is_refused_wherever_it_breaks_off) {
+  const std::string whole = "{\"a\":\"" + repeat("x", 40) + "\",\"b\":[1,true,\"" + repeat("\xC3\xA4", 20) + "\"]}";
+  for (size_t length = 0; length <= whole.size(); ++length) {
+    // Of just this size, so that ASan sees what is read behind it.
+    const std::vector<char> part(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(length));
+    Tree tree;
+    size_t used = 0;
+    const auto read = read_json({part.data(), part.size()}, tree, 1, used);
+    BOOST_TEST(read.has_value() == (length == whole.size()), length);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(json_with_a_bad_byte_is_refused_with_its_line) {
+  const std::string text = "{\n\"a\": \"" + repeat("x", 40) + "\",\n\"b\": 1\n}";
+  for (size_t at = text.find('x'); at < text.find("\","); ++at) {
+    for (const char bad : {'\xFF', '\x80', '\x01', '\0', '\n'}) {
+      std::string broken = text;
+      broken[at] = bad;
+      Tree tree;
+      size_t used = 0;
+      const auto read = read_json(broken, tree, 1, used);
+      BOOST_REQUIRE(!read);
+      // A newline in a string is counted before it is refused.
+      BOOST_TEST((read.error().line == 2 || (bad == '\n' && read.error().line == 3)), read.error().line);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_string_is_written_with_its_escapes_wherever_they_are) {
+  for (size_t at = 0; at < 20; ++at) {
+    for (const auto& [plain, escaped] : {std::pair<std::string, std::string>{"\"", "\\\""},
+                                         {"\\", "\\\\"},
+                                         {"\n", "\\n"},
+                                         {"\x1f", "\\u001f"},
+                                         {"\x7f", "\x7f"},
+                                         {"\xC3\xA4", "\xC3\xA4"},
+                                         {"\xFF", "\xEF\xBF\xBD"}}) {
+      const std::string text = repeat("x", at) + plain + repeat("y", 20 - at);
+      BOOST_TEST(json_string(text) == "\"" + repeat("x", at) + escaped + repeat("y", 20 - at) + "\"");
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(text_behind_a_document_is_no_endless_stream_of_documents) {
