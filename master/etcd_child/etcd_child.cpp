@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <random>
@@ -47,9 +48,12 @@ bool is_grave(std::string_view line) {
   return !line.starts_with(R"({"level":"warn")") && !line.starts_with(R"({"level":"info")");
 }
 
-// Go's threads look for work, and wake each other, on as many processors as it is given. Of a machine of two all
-// of them cost a sixth more than one, for the same writes; and the machine is there for others too.
-unsigned threads_for_go() { return std::max(1u, std::thread::hardware_concurrency() / 2); }
+// Go's threads look for work, and wake each other, on as many processors as it is given. On a machine of two
+// both of them cost a sixth more than one, for the same writes; and the machine is there for others too.
+std::string threads_of_go() {
+  if (const char* asked = std::getenv("GOMAXPROCS")) return asked;
+  return std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2));
+}
 
 }  // namespace
 
@@ -136,7 +140,7 @@ Status EtcdChild::Impl::launch() {
                // Entries kept in memory; the default of 100,000 is more than a hundred MB.
                "--snapshot-count", "10000", "--quota-backend-bytes", fmt::format("{}", settings.quota_bytes),
                "--logger", "zap", "--log-level", "warn"},
-      .environment = {"NOTIFY_SOCKET=notify", "PATH=/usr/bin:/bin", fmt::format("GOMAXPROCS={}", threads_for_go())},
+      .environment = {"NOTIFY_SOCKET=notify", "PATH=/usr/bin:/bin", "GOMAXPROCS=" + threads_of_go()},
       .fds = {{theirs.get(), 1}, {theirs.get(), 2}},
       .cgroup = {},
       .working_directory = settings.directory.string(),

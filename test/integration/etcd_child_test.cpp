@@ -1,10 +1,13 @@
 // A real etcd as our child, and the real client on its socket.
 
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <thread>
 
 #include "etcd/client.h"
 #include "host/process.h"
@@ -92,6 +95,24 @@ BOOST_AUTO_TEST_CASE(the_child_serves_on_a_unix_socket_and_opens_no_port) {
   BOOST_TEST(sockets->out.find("pid=" + std::to_string(home.child->pid()) + ",") == std::string::npos);
   const auto mode = std::filesystem::status(home.directory).permissions();
   BOOST_TEST((mode == std::filesystem::perms::owner_all));
+}
+
+BOOST_AUTO_TEST_CASE(the_child_has_half_of_the_processors_unless_the_environment_says_otherwise) {
+  const auto given = [] {
+    Home home;
+    home.start();
+    BOOST_REQUIRE(home.until([&] { return home.child->serves(); }));
+    const auto environment = host::read_file("/proc/" + std::to_string(home.child->pid()) + "/environ");
+    BOOST_REQUIRE(environment);
+    const std::string name = "GOMAXPROCS=";
+    const auto at = environment->find(name);
+    BOOST_REQUIRE(at != std::string::npos);
+    return std::string(environment->c_str() + at + name.size());
+  };
+  BOOST_TEST(given() == std::to_string(std::max(1u, std::thread::hardware_concurrency() / 2)));
+  ::setenv("GOMAXPROCS", "3", 1);
+  BOOST_TEST(given() == "3");
+  ::unsetenv("GOMAXPROCS");
 }
 
 BOOST_AUTO_TEST_CASE(a_killed_etcd_is_started_again_and_has_lost_nothing) {
