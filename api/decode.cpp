@@ -113,6 +113,7 @@ class Decoder {
       return;
     }
     std::vector<const Field*> seen;
+    seen.reserve(std::min(node.members.size(), type.fields.size()));
     const bool whole = path_.empty() || type.has_type_meta;
     for (const Value::Member& member : node.members) {
       if (whole && (member.key == "kind" || member.key == "apiVersion")) continue;  // who called has read them

@@ -7,6 +7,7 @@
 #include <rapidjson/reader.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "api/tree.h"
@@ -16,6 +17,7 @@ namespace keelson::api {
 namespace {
 
 constexpr size_t kPadding = 16;
+constexpr size_t kStack = 8 << 10;  // of the reader, to begin with: a long string and what is around it
 
 // The lines of a text, asked for from its beginning to its end.
 class Lines {
@@ -81,9 +83,9 @@ class JsonHandler {
  private:
   struct Open {
     Value* node = nullptr;
+    size_t first = 0;  // of its members
     std::string_view key;
     int key_line = 0;
-    std::vector<Value::Member> members;
   };
 
   int line() { return lines_.at(stream_.Tell()); }
@@ -99,14 +101,15 @@ class JsonHandler {
       error = fmt::format("nested more than {} levels deep", kMaxDepth);
       return false;
     }
-    open_.push_back({.node = tree_.make(kind, line())});
+    open_.push_back({.node = tree_.make(kind, line()), .first = members_.size()});
     return true;
   }
 
   bool close() {
-    Open closed = std::move(open_.back());
+    const Open closed = open_.back();
     open_.pop_back();
-    tree_.fill(closed.node, closed.members);
+    tree_.fill(closed.node, std::span(members_).subspan(closed.first));
+    members_.resize(closed.first);
     return add(closed.node);
   }
 
@@ -119,9 +122,9 @@ class JsonHandler {
       root = node;
       return true;
     }
-    Open& parent = open_.back();
+    const Open& parent = open_.back();
     const bool list = parent.node->kind == Value::Kind::list;
-    parent.members.push_back({.key = parent.key, .line = list ? node->line : parent.key_line, .value = node});
+    members_.push_back({.key = parent.key, .line = list ? node->line : parent.key_line, .value = node});
     return true;
   }
 
@@ -129,6 +132,7 @@ class JsonHandler {
   const rapidjson::StringStream& stream_;
   Lines& lines_;
   std::vector<Open> open_;
+  std::vector<Value::Member> members_;  // of all that are open, the innermost last
 };
 
 }  // namespace
@@ -147,7 +151,7 @@ std::expected<const Value*, SyntaxError> read_json(std::string_view text, Tree& 
   padded.append(text).append(kPadding, '\0');
   rapidjson::StringStream stream(padded.c_str());
   JsonHandler handler(tree, stream, lines);
-  rapidjson::Reader reader;
+  rapidjson::Reader reader(nullptr, kStack);
   constexpr unsigned kFlags =
       rapidjson::kParseIterativeFlag | rapidjson::kParseNumbersAsStringsFlag | rapidjson::kParseStopWhenDoneFlag;
   const rapidjson::ParseResult result = reader.Parse<kFlags>(stream, handler);

@@ -34,7 +34,7 @@ std::string_view Tree::keep(std::string_view text) {
   return {copy, text.size()};
 }
 
-void Tree::fill(Value* parent, const std::vector<Value::Member>& members) {
+void Tree::fill(Value* parent, std::span<const Value::Member> members) {
   uint8_t below = 0;
   for (const Value::Member& member : members) below = std::max(below, member.value->height);
   parent->height = static_cast<uint8_t>(below + 1);

@@ -48,12 +48,12 @@ class Tree {
  public:
   Value* make(Value::Kind kind, int line);
   std::string_view keep(std::string_view text);
-  void fill(Value* parent, const std::vector<Value::Member>& members);
+  void fill(Value* parent, std::span<const Value::Member> members);
   // Counts values made or copied; false when there are too many.
   bool count(size_t values = 1) { return (values_ += values) <= kMaxValues; }
 
  private:
-  std::pmr::monotonic_buffer_resource memory_;
+  std::pmr::monotonic_buffer_resource memory_{4 << 10};
   size_t values_ = 0;
 };
 
