@@ -256,7 +256,7 @@ void etcd_itself(Subject& subject, RawEtcd& raw, Report& report) {
 }
 
 void writes(Subject& subject, Report& report) {
-  // The connections stand: a handshake with certificates takes as long as eight creations.
+  // The connections stand: a handshake with certificates takes as long as several creations.
   subject.drive(160, 16, [](int) { return ApiRequest{.path = "/api/v1/namespaces/default"}; });
   const auto cpu = subject.server_cpu(), etcd_cpu = subject.etcd_cpu();
   const auto created = subject.drive(kPods, 16, [](int i) { return create_pod(fmt::format("p{}", i)); });
