@@ -298,7 +298,7 @@ std::vector<ManagedFieldsEntry> track_update(const Type& type, const void* befor
     if (entry.fields_v1->text == "{}") return {};
     return {std::move(entry)};
   }
-  const Changes changes = compare(root, *old, *next);
+  Changes changes = compare(root, *old, *next);
   if (changes.changed.empty() && changes.removed.empty()) return managed_fields;
   std::vector<Owner> owners = owners_of(managed_fields);
   Owner* own = nullptr;
@@ -311,7 +311,7 @@ std::vector<ManagedFieldsEntry> track_update(const Type& type, const void* befor
     owner.set.subtract(changes.removed);
   }
   if (own == nullptr) {
-    owners.push_back({entry_for(manager, "Update"), changes.changed});
+    owners.push_back({entry_for(manager, "Update"), std::move(changes.changed)});
   } else {
     own->entry = entry_for(manager, "Update");
     own->set.unite(changes.changed);

@@ -4,8 +4,6 @@
 #include <filesystem>
 
 #include "api/codec.h"
-#include "api/draft.h"
-#include "api/patch.h"
 #include "test/unit/api/golden.h"
 
 using namespace keelson;
@@ -52,65 +50,9 @@ void protobuf_round_trips(const std::string& name) {
   }
 }
 
-// Which is one leaf in a draft, whatever it is.
-void drop_raw_json(api::Draft& draft) {
-  draft.erase("fieldsV1");
-  for (auto& [key, child] : draft.members) drop_raw_json(*child);
-}
-
-template <typename T>
-void draft_is_what_the_text_says(const std::string& name) {
-  const T object = decode<T>(golden_text(name + ".json"));
-  api::Tree tree;
-  size_t used = 0;
-  api::Drafts drafts;
-  const std::string text = api::encode_json(object);
-  api::Draft* read = drafts.copy(**api::read_json(text, tree, 1, used));
-  api::Draft* made = api::draft_of(drafts, api::type_of<T>(), &object);
-  for (api::Draft* draft : {read, made}) {
-    draft->erase("kind");
-    draft->erase("apiVersion");
-    drop_raw_json(*draft);
-  }
-  BOOST_TEST(api::same(*made, *read), name);
-}
-
-// Where nobody owns anything yet there is a shorter way to the same fields.
-template <typename T>
-void new_fields_are_those_of_a_comparison(const std::string& name) {
-  const T object = decode<T>(golden_text(name + ".json"));
-  const api::Manager creator{"creator", "v1", "", {}};
-  api::ManagedFieldsEntry other;
-  other.manager = "other";
-  other.operation = "Apply";
-  other.fields_v1 = api::RawJson{R"({"f:metadata":{"f:labels":{"f:of-nobody-else":{}}}})"};
-  const auto alone = api::track_update(api::type_of<T>(), nullptr, &object, {}, creator);
-  const auto compared = api::track_update(api::type_of<T>(), nullptr, &object, {other}, creator);
-  BOOST_REQUIRE(alone.size() == 1 && compared.size() == 2);
-  BOOST_TEST(alone[0].fields_v1->text == compared[1].fields_v1->text);
-}
-
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(golden, *boost::unit_test::precondition(golden_objects_are_present))
-
-BOOST_AUTO_TEST_CASE(a_draft_of_an_object_is_that_of_its_text) {
-  draft_is_what_the_text_says<api::Pod>("core.v1.Pod");
-  draft_is_what_the_text_says<api::Service>("core.v1.Service");
-  draft_is_what_the_text_says<api::Endpoints>("core.v1.Endpoints");
-  draft_is_what_the_text_says<api::ConfigMap>("core.v1.ConfigMap");
-  draft_is_what_the_text_says<api::Secret>("core.v1.Secret");
-  draft_is_what_the_text_says<api::Status>("core.v1.Status");
-}
-
-BOOST_AUTO_TEST_CASE(a_new_objects_fields_are_those_that_a_comparison_finds) {
-  new_fields_are_those_of_a_comparison<api::Pod>("core.v1.Pod");
-  new_fields_are_those_of_a_comparison<api::Service>("core.v1.Service");
-  new_fields_are_those_of_a_comparison<api::Endpoints>("core.v1.Endpoints");
-  new_fields_are_those_of_a_comparison<api::ConfigMap>("core.v1.ConfigMap");
-  new_fields_are_those_of_a_comparison<api::Secret>("core.v1.Secret");
-  new_fields_are_those_of_a_comparison<api::Status>("core.v1.Status");
-}
 
 BOOST_AUTO_TEST_CASE(json_is_decoded_and_encoded_to_the_same_text) {
   json_round_trips<api::Pod>("core.v1.Pod");
